@@ -1,0 +1,125 @@
+# `make help` lists what there is. Needed: git, make, and Python 3.11 or newer with its venv module; everything else is
+# installed into .venv, once, and again when pyproject.toml or constraints.txt has changed.
+#
+#   PYTHON=python3.12       the Python that makes .venv (the first time)
+#   PIP_FLAGS="..."         passed on to `pip install`, such as --index-url or --find-links of a mirror with CPU wheels of torch
+#   CONSTRAINTS=            (empty) the newest versions instead of the tested ones
+#   ARGS="..."              passed on to pytest, such as ARGS="-k gae"
+#
+# Written for GNU make 3.81 (macOS) and /bin/sh; no path in here is absolute, so a folder with a space is fine.
+
+PYTHON ?= python3
+PIP_FLAGS ?=
+CONSTRAINTS ?= constraints.txt
+ARGS ?=
+CH ?=
+URL ?=
+PORT ?= 8000
+
+PY := .venv/bin/python
+HTML := _build/html/index.html
+
+# Two busy torch processes on two cores are 20 to 40 times slower when each starts a thread per core.
+export OMP_NUM_THREADS := 1
+export MKL_NUM_THREADS := 1
+export PYTHONHASHSEED := 0
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
+
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+.NOTPARALLEL:
+.PHONY: help setup book serve test test-all execute lint bench set-repo clean
+
+help: ## this list
+	@echo "make book        render the book into _build/html (first time: a few minutes of installing, then half a minute)"
+	@echo "make serve       serve the rendered book on http://localhost:$(PORT)  (PORT=...)"
+	@echo "make test        everything but the slow tests; at most 20 minutes on two cores  (ARGS=... for pytest)"
+	@echo "make test-all    everything; may take hours"
+	@echo "make execute     run the notebooks anew, in place, and record their seconds  (CH=06 for one chapter)"
+	@echo "make lint        ruff and mypy"
+	@echo "make bench       time and memory, as a table and as _build/bench.json"
+	@echo "make set-repo    put another public address everywhere  (URL=https://github.com/OWNER/NAME)"
+	@echo "make setup       only install what all of these need into .venv"
+	@echo "make clean       remove what was built; .venv stays"
+
+# --- Installing -------------------------------------------------------------------------------------------------------
+
+$(PY):
+	@command -v "$(PYTHON)" >/dev/null || { \
+	  echo "There is no '$(PYTHON)' on this machine. Install Python 3.11 or newer,"; \
+	  echo "or name one that you have: make $(MAKECMDGOALS) PYTHON=python3.12"; exit 1; }
+	@"$(PYTHON)" -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
+	  echo "'$(PYTHON)' is $$("$(PYTHON)" --version 2>&1), and Python 3.11 or newer is needed."; \
+	  echo "Name another one: make $(MAKECMDGOALS) PYTHON=python3.12"; exit 1; }
+	@"$(PYTHON)" -c 'import ensurepip, venv' 2>/dev/null || { \
+	  echo "'$(PYTHON)' has no venv module. On Debian and Ubuntu it is a package of its own:"; \
+	  echo "    sudo apt-get install python3-venv"; exit 1; }
+	@"$(PYTHON)" -m venv .venv
+	@rm -f .venv/.installed-*
+
+# $(call install,EXTRAS): the package from this folder, editable, with the tested versions where they apply.
+define install
+@pins=; if [ -n "$(CONSTRAINTS)" ]; then \
+  if $(PY) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 14))'; then pins="--constraint $(CONSTRAINTS)"; \
+  else echo "The tested versions are for Python 3.11 to 3.13; this one is newer and gets the newest of everything."; fi; fi; \
+echo "Installing metarl_lite[$(1)] into .venv. The first time this takes one to five minutes, most of it for PyTorch ..."; \
+$(PY) -m pip install --quiet $(PIP_FLAGS) $$pins --editable ".[$(1)]" || { \
+  echo; echo "The installation failed; pip's reason is above. 'make $(MAKECMDGOALS)' goes on from here."; \
+  echo "If a tested version does not exist for this machine, take the newest: make $(MAKECMDGOALS) CONSTRAINTS="; exit 1; }
+@touch $@
+endef
+
+.venv/.installed-book: pyproject.toml constraints.txt | $(PY)
+	$(call install,book)
+
+.venv/.installed-test: pyproject.toml constraints.txt | $(PY)
+	$(call install,test$(comma)cli)
+
+comma := ,
+
+setup: .venv/.installed-test
+
+# --- The book ---------------------------------------------------------------------------------------------------------
+
+book: .venv/.installed-book
+	@echo "Rendering the book; this takes up to half a minute ..."
+	@$(PY) -c 'from jupyter_book.cli.main import main; main()' build . -W -n --keep-going -q
+	@echo
+	@$(PY) -c 'from pathlib import Path; print("The book is ready:", Path("$(HTML)").resolve().as_uri())'
+	@echo "Next: open that address in a browser; 'make serve' puts the book on http://localhost:$(PORT);"
+	@echo "      'make test' proves what it says."
+
+serve: .venv/.installed-book
+	@test -f $(HTML) || $(MAKE) --no-print-directory book
+	@echo "The book is on http://localhost:$(PORT) (Ctrl-C ends it)."
+	@$(PY) -m http.server $(PORT) --bind 127.0.0.1 --directory _build/html
+
+execute: .venv/.installed-book
+	@$(PY) -m tools.execute $(CH)
+
+# --- The proof --------------------------------------------------------------------------------------------------------
+
+test: .venv/.installed-test
+	@$(PY) -m tools.chromium
+	@$(PY) -m pytest $(ARGS)
+
+test-all: .venv/.installed-test
+	@$(PY) -m tools.chromium
+	@$(PY) -m pytest -m "" $(ARGS)
+
+lint: .venv/.installed-test
+	@$(PY) -m ruff check .
+	@$(PY) -m ruff format --check .
+	@$(PY) -m mypy --strict metarl_lite
+
+bench: .venv/.installed-test
+	@$(PY) -m tests.benchmarks
+
+# --- The house --------------------------------------------------------------------------------------------------------
+
+set-repo: | $(PY)
+	@$(PY) -m tools.set_repo '$(URL)'
+
+clean:
+	rm -rf _build build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .coverage .coverage.* htmlcov
+	find . -path ./.venv -prune -o -type d -name __pycache__ -exec rm -rf {} +

@@ -1,0 +1,70 @@
+"""Sphinx extension of the book: docstrings are written for people, this makes web pages of them.
+
+The package's docstrings hold Markdown's `code`, $inline$ and $$displayed$$ formulas, since they are also read in a
+notebook and in an editor. Sphinx wants reStructuredText. The fields of a dataclass are explained by the comment
+behind each; here they become parameters on the reference page. The footer gets the package's version.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import inspect
+import re
+from typing import Any
+
+DISPLAYED = re.compile(r"^([ \t]*)\$\$(.+?)\$\$[ \t]*([.,;]?)[ \t]*$", re.DOTALL | re.MULTILINE)
+INLINE = re.compile(r"(?<![\\$`])\$(?![\s$])([^$`]+?)(?<!\s)\$(?![\d$])")
+FIELD = re.compile(r"^ {4}(\w+): (.+?)(?: = (.+?))? {2,}# (.+)$", re.MULTILINE)
+
+
+def formulas(text: str) -> str:
+    """`$x$` and `$$x$$` become reStructuredText's math role and directive."""
+
+    def displayed(match: re.Match[str]) -> str:
+        indent, tex, stop = match.groups()
+        lines = [f"{indent}    {line.strip()}" for line in (tex.strip() + stop).splitlines()]
+        return "\n".join(["", f"{indent}.. math::", "", *lines, ""])
+
+    return INLINE.sub(lambda match: f":math:`{match[1].strip()}`", DISPLAYED.sub(displayed, text))
+
+
+def fields(cls: type) -> list[str]:
+    """What the comments behind a dataclass's fields say, as parameters in reStructuredText."""
+    lines = []
+    for name, kind, default, comment in FIELD.findall(inspect.getsource(cls)):
+        shape = re.match(r"\[[^]`]*\]", comment)
+        text = f"`{shape[0]}`{comment[shape.end() :]}" if shape else comment
+        lines.append(f":param {name}: {text}" + (f" (default ``{default}``)" if default else ""))
+        lines.append(f":type {name}: {kind}")
+    return lines
+
+
+def before_napoleon(app: Any, what: str, name: str, obj: Any, options: Any, lines: list[str]) -> None:
+    """Rewrites one docstring in place while its sections still read `Args:` and `Raises:`."""
+    lines[:] = formulas("\n".join(lines)).splitlines()
+    if what == "class" and dataclasses.is_dataclass(obj):
+        lines += ["", *fields(obj), ""]
+    app.book_docstring = list(lines)
+
+
+def after_napoleon(app: Any, what: str, name: str, obj: Any, options: Any, lines: list[str]) -> None:
+    """Gives back the comment on a constant: napoleon takes what stands before its first colon for a type."""
+    if what in ("data", "attribute"):
+        lines[:] = app.book_docstring
+
+
+def version(app: Any, config: Any) -> None:
+    """The version is the package's own; it is written nowhere else."""
+    import metarl_lite
+
+    config.version = config.release = metarl_lite.__version__
+    options = config.html_theme_options
+    options["extra_footer"] = f"{options.get('extra_footer', '')} metarl_lite {metarl_lite.__version__}."
+
+
+def setup(app: Any) -> dict[str, bool]:
+    """Sphinx calls this once."""
+    app.connect("config-inited", version, priority=100)
+    app.connect("autodoc-process-docstring", before_napoleon, priority=100)
+    app.connect("autodoc-process-docstring", after_napoleon, priority=900)
+    return {"parallel_read_safe": True, "parallel_write_safe": True}

@@ -1,0 +1,1 @@
+"""What can be known exactly: optima, exact gradients and closed forms to hold the algorithms against."""

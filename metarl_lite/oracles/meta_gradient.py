@@ -1,0 +1,57 @@
+"""Two problems small enough that the meta-gradient can be written down."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+
+def quadratic_meta_gradient(theta: Tensor, matrices: Tensor, centres: Tensor, lr: float, steps: int = 1) -> Tensor:
+    r"""The meta-gradient of quadratic tasks after any number of gradient steps, `[D]`.
+
+    With $L_i(\theta) = \frac12 (\theta - c_i)^\top A_i (\theta - c_i)$ every step multiplies the offset from the
+    centre by $I - \alpha A_i$, so
+
+    $$ \nabla_\theta \frac1N \sum_i L_i(\phi_i)
+       = \frac1N \sum_i (I - \alpha A_i)^{k} A_i (I - \alpha A_i)^{k} (\theta - c_i) . $$
+
+    Args:
+        theta: the initialisation, `[D]`.
+        matrices: symmetric A, `[N, D, D]`.
+        centres: c, `[N, D]`.
+        lr: alpha.
+        steps: k.
+    """
+    shrink = torch.linalg.matrix_power(torch.eye(len(theta), dtype=theta.dtype) - lr * matrices, steps)  # [N, D, D]
+    offset = (theta - centres).unsqueeze(-1)  # [N, D, 1]
+    gradients: Tensor = shrink @ matrices @ shrink @ offset  # [N, D, 1]
+    return gradients.squeeze(-1).mean(0)
+
+
+def bandit_meta_gradient(theta: float, weight: float, lr: float) -> tuple[float, float]:
+    r"""The objective and meta-gradient of a one-parameter bandit whose inner step is the exact policy gradient.
+
+    The policy pulls arm 1 with probability $p = \sigma(\theta)$. With probability w the task pays 1 for arm 1, else for
+    arm 0, so the expected reward is $J_1(\theta) = p$ or $J_0(\theta) = 1 - p$, and one step of ascent goes to
+    $\phi_{1,0} = \theta \pm \alpha\, p (1 - p)$. With $\sigma'(x) = \sigma(x)(1 - \sigma(x))$ and
+    $\sigma''(\theta) = \sigma'(\theta)\,(1 - 2p)$:
+
+    $$ J(\theta) = w\, \sigma(\phi_1) + (1 - w)\,(1 - \sigma(\phi_0)), $$
+    $$ J'(\theta) = w\, \sigma'(\phi_1)\,(1 + \alpha \sigma''(\theta))
+       - (1 - w)\, \sigma'(\phi_0)\,(1 - \alpha \sigma''(\theta)) . $$
+
+    Args:
+        theta: the initialisation.
+        weight: w.
+        lr: alpha.
+
+    Returns:
+        J and its derivative.
+    """
+    x = torch.tensor(theta, dtype=torch.float64)
+    p = x.sigmoid()
+    first, second = p * (1 - p), p * (1 - p) * (1 - 2 * p)
+    up, down = (x + lr * first).sigmoid(), (x - lr * first).sigmoid()
+    objective = weight * up + (1 - weight) * (1 - down)
+    slope = weight * up * (1 - up) * (1 + lr * second) - (1 - weight) * down * (1 - down) * (1 - lr * second)
+    return objective.item(), slope.item()

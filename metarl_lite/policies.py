@@ -1,0 +1,170 @@
+"""Policies as functions of a dict of parameters, so that the parameters can be data.
+
+Inside the two loops every task has parameters of its own. A policy therefore takes them as an argument, each with a
+leading task dimension `[N, ...]`; a layer of N networks is one batched matrix product.
+"""
+
+from __future__ import annotations
+
+import math
+from copy import copy
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from .rng import normal, uniform
+from .tasks.base import TaskDistribution, check_positive
+from .types import Params
+
+
+def tile(params: Params, num_tasks: int) -> Params:
+    """Gives every task the same parameters: a view `[N, ...]` of each tensor, nothing is copied.
+
+    Gradients of the copies add up in the original, so differentiating through `tile` gives the meta-gradient.
+    """
+    check_positive(num_tasks=num_tasks)
+    return {name: p.expand(num_tasks, *p.shape) for name, p in params.items()}
+
+
+def linear(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+    """One layer of N networks: `x` `[N, B, I]`, `weight` `[N, I, J]`, `bias` `[N, J]` give `[N, B, J]`."""
+    if weight.stride(0) == 0 and not torch.is_grad_enabled():
+        # All tasks share one weight (see `tile`) and nobody asks for a gradient of each: one product serves all.
+        return torch.addmm(bias[0], x.flatten(0, 1), weight[0]).reshape(*x.shape[:2], -1)
+    return torch.baddbmm(bias.unsqueeze(1), x, weight)
+
+
+def gaussian_log_prob(mean: Tensor, log_std: Tensor, action: Tensor) -> Tensor:
+    r"""The log-density of a diagonal Gaussian, summed (not averaged) over the action's coordinates.
+
+    $$ \log \pi(a) = \sum_j -\tfrac12 z_j^2 - \log\sigma_j - \tfrac12 \log 2\pi, \qquad z_j = (a_j - \mu_j) / \sigma_j $$
+
+    Shapes: `mean`, `action` `[..., A]`; `log_std` broadcasts against them; the result is `[...]`.
+    """
+    z = (action - mean) * torch.exp(-log_std)
+    return -(0.5 * z * z + log_std).sum(-1) - 0.5 * math.log(2 * math.pi) * action.shape[-1]
+
+
+def categorical_log_prob(logits: Tensor, action: Tensor) -> Tensor:
+    """The log-probability of discrete actions `[...]` under `logits` `[..., A]`: `log softmax(logits)[action]`."""
+    return logits.log_softmax(-1).gather(-1, action.unsqueeze(-1)).squeeze(-1)
+
+
+def categorical_sample(logits: Tensor, noise: Tensor) -> Tensor:
+    """Turns one uniform number a sample, `noise` `[..., 1]`, into actions `[...]` by the inverse of the distribution."""
+    cumulative = logits.softmax(-1).cumsum(-1)
+    return (noise >= cumulative).sum(-1).clamp(max=logits.shape[-1] - 1)
+
+
+class MLPPolicy:
+    r"""A tanh network whose output is the mean of a Gaussian or the logits of a categorical distribution.
+
+    $$ \pi_\theta(a \mid s) = \mathcal N\!\left(f_\theta(s), \operatorname{diag} e^{2\ell}\right)
+       \quad\text{or}\quad \operatorname{softmax} f_\theta(s)_a . $$
+
+    The log standard deviation $\ell$ does not depend on the state; it is a parameter like the others, so the inner
+    loop adapts it too.
+
+    Args:
+        observation_size: O.
+        action_size: A, coordinates of a continuous action or number of discrete ones.
+        gen: draws the initial weights.
+        discrete: which of the two distributions.
+        hidden: units of each hidden layer; an empty tuple gives a linear policy.
+        init_std: initial standard deviation of a continuous action, in the action's units.
+        dtype: of parameters and computation.
+
+    Raises:
+        ValueError: if a size is not a positive integer, or `init_std` is not positive.
+    """
+
+    def __init__(
+        self,
+        observation_size: int,
+        action_size: int,
+        gen: torch.Generator,
+        *,
+        discrete: bool = False,
+        hidden: tuple[int, ...] = (64, 64),
+        init_std: float = 1.0,
+        dtype: torch.dtype = torch.float32,
+    ) -> None:
+        sizes = [observation_size, *hidden, action_size]
+        check_positive(**{f"layer_{i}_size": n for i, n in enumerate(sizes)})
+        if not init_std > 0:
+            raise ValueError(f"init_std = {init_std}: a standard deviation must be positive, such as init_std=0.1.")
+        self.observation_size, self.action_size, self.discrete, self.dtype = (
+            observation_size,
+            action_size,
+            discrete,
+            dtype,
+        )
+        self.num_layers = len(sizes) - 1
+        self._params: Params = {}
+        for i, (fan_in, fan_out) in enumerate(zip(sizes, sizes[1:], strict=False)):
+            bound = math.sqrt(6 / (fan_in + fan_out))  # Glorot and Bengio (2010): keeps the scale of tanh layers
+            if i == self.num_layers - 1:
+                bound *= 0.1  # start close to the same action everywhere
+            self._params[f"w{i}"] = bound * (2 * uniform((fan_in, fan_out), gen, dtype) - 1)
+            self._params[f"b{i}"] = torch.zeros(fan_out, dtype=dtype, device=gen.device)
+        if not discrete:
+            self._params["log_std"] = torch.full((action_size,), math.log(init_std), dtype=dtype, device=gen.device)
+
+    @classmethod
+    def for_tasks(cls, tasks: TaskDistribution, gen: torch.Generator, **options: Any) -> MLPPolicy:
+        """A policy with the sizes, the kind and scale of action, and the dtype of a family of tasks."""
+        options = {"discrete": tasks.discrete, "init_std": tasks.action_scale, "dtype": tasks.dtype, **options}
+        return cls(tasks.observation_size, tasks.action_size, gen, **options)
+
+    def params(self) -> Params:
+        """The parameters by name, without a task dimension; copies, so that nobody changes the policy by them."""
+        return {name: p.clone() for name, p in self._params.items()}
+
+    def replace(self, params: Params) -> MLPPolicy:
+        """The same network with other parameters; this one stays as it is."""
+        shapes = {name: tuple(p.shape) for name, p in self._params.items()}
+        given = {name: tuple(p.shape) for name, p in params.items()}
+        if given != shapes:
+            raise ValueError(f"parameters of shapes {given} do not fit this policy, which needs {shapes}.")
+        other = copy(self)
+        other._params = {name: p.detach().clone() for name, p in params.items()}
+        return other
+
+    def forward(self, params: Params, observations: Tensor) -> Tensor:
+        """The means or logits, `[N, ..., A]`, of observations `[N, ..., O]` under parameters `[N, ...]`."""
+        x = observations.flatten(1, -2)  # [N, B, O]
+        for i in range(self.num_layers):
+            x = linear(x, params[f"w{i}"], params[f"b{i}"])
+            if i < self.num_layers - 1:
+                x = x.tanh()
+        return x.reshape(*observations.shape[:-1], self.action_size)
+
+    def _log_std(self, params: Params, like: Tensor) -> Tensor:
+        log_std = params["log_std"]  # [N, A]
+        return log_std.reshape(len(log_std), *(1,) * (like.ndim - 2), self.action_size)  # [N, 1, ..., A]
+
+    def noise(self, shape: tuple[int, ...], gen: torch.Generator) -> Tensor:
+        """What acting consumes, drawn beforehand: `[*shape, A]` normal, or `[*shape, 1]` uniform where discrete."""
+        if self.discrete:
+            return uniform((*shape, 1), gen, self.dtype)
+        return normal((*shape, self.action_size), gen, self.dtype)
+
+    def act(self, params: Params, observations: Tensor, noise: Tensor) -> Tensor:
+        """Samples an action for each observation `[N, ..., O]`."""
+        output = self.forward(params, observations)
+        if self.discrete:
+            return categorical_sample(output, noise)
+        return output + noise * self._log_std(params, output).exp()
+
+    def mode(self, params: Params, observations: Tensor) -> Tensor:
+        """The most probable action of each observation."""
+        output = self.forward(params, observations)
+        return output.argmax(-1) if self.discrete else output
+
+    def log_prob(self, params: Params, observations: Tensor, actions: Tensor) -> Tensor:
+        """log pi(a|s) of each action, `[N, ...]`."""
+        output = self.forward(params, observations)
+        if self.discrete:
+            return categorical_log_prob(output, actions)
+        return gaussian_log_prob(output, self._log_std(params, output), actions)

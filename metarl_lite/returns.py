@@ -1,0 +1,117 @@
+"""From rewards to advantages: how much better was this action than what was to be expected?
+
+All functions work on the last dimension, time, and on any leading ones. After an early end rewards are 0 (see
+`Rollout`), so sums over time need no mask.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import torch
+from torch import Tensor
+
+from .types import Rollout
+
+
+def discounted_returns(rewards: Tensor, discount: float) -> Tensor:
+    r"""The discounted sum of the rewards from each step on (the "reward-to-go"), `[..., T]` to `[..., T]`.
+
+    $$ G_t = \sum_{k=t}^{T-1} \gamma^{k-t} r_k = r_t + \gamma G_{t+1} $$
+
+    Raises:
+        ValueError: if the discount lies outside [0, 1].
+    """
+    _check_unit(discount=discount)
+    out, later = [], torch.zeros_like(rewards[..., 0])
+    for reward in reversed(rewards.unbind(-1)):
+        later = reward + discount * later
+        out.append(later)
+    return torch.stack(out[::-1], -1)
+
+
+def gae(
+    rewards: Tensor,
+    values: Tensor,
+    last_value: Tensor,
+    discount: float,
+    lam: float,
+    terminated: Tensor | None = None,
+) -> Tensor:
+    r"""Generalised advantage estimates: exponentially weighted sums of temporal-difference errors, `[..., T]`.
+
+    $$ \delta_t = r_t + \gamma (1 - d_t) V_{t+1} - V_t, \qquad
+       \hat A_t = \delta_t + \gamma\lambda (1 - d_t) \hat A_{t+1} $$
+
+    With $\lambda = 1$ this is $G_t - V_t$, with $\lambda = 0$ the one-step error.
+
+    Args:
+        rewards: `[..., T]`.
+        values: `[..., T]`, V of the state before each step.
+        last_value: `[...]`, V of the state after the last step; zeros where the horizon is terminal.
+        discount: gamma.
+        lam: lambda.
+        terminated: `[..., T]` bool, d: the step ended the episode, so nothing follows it.
+
+    Source: Schulman et al. (2016), equations 11 and 16.
+    """
+    _check_unit(discount=discount, lam=lam)
+    alive = torch.ones_like(rewards) if terminated is None else 1 - terminated.to(rewards.dtype)
+    following = torch.cat([values[..., 1:], last_value.unsqueeze(-1)], -1)
+    delta = rewards + discount * alive * following - values
+    out, later = [], torch.zeros_like(last_value)
+    for d, keep in zip(reversed(delta.unbind(-1)), reversed(alive.unbind(-1)), strict=True):
+        later = d + discount * lam * keep * later
+        out.append(later)
+    return torch.stack(out[::-1], -1)
+
+
+def linear_baseline(batch: Rollout, discount: float, ridge: float = 1e-5) -> Tensor:
+    r"""Expected return from each step, fitted by least squares to this batch, for each task by itself; `[N, E, T]`.
+
+    $$ V(s, t) = w^\top \big(s,\; s^2,\; \tau,\; \tau^2,\; \tau^3,\; 1\big), \qquad \tau = t / T , \qquad
+       w = \arg\min_w \sum_{e,t} m_{et}\,(V - G_{et})^2 + \rho \lVert w \rVert^2 $$
+
+    with the mask m. Time runs within an episode, never over the flattened batch.
+
+    Source: Duan et al. (2016), "Benchmarking deep reinforcement learning", section 4 and its released code.
+    """
+    obs = batch.observations
+    n, e, t, _ = obs.shape
+    time = (torch.arange(t, dtype=obs.dtype, device=obs.device) / t).reshape(1, 1, t, 1).expand(n, e, t, 1)
+    features = torch.cat([obs, obs**2, time, time**2, time**3, torch.ones_like(time)], -1)  # [N, E, T, F]
+    flat = (features * batch.mask.unsqueeze(-1)).flatten(1, 2)  # [N, E*T, F]
+    target = discounted_returns(batch.rewards, discount).flatten(1, 2).unsqueeze(-1)  # [N, E*T, 1]
+    # The normal equations are tiny but badly conditioned (s and s^2 differ in scale), so they are solved in float64.
+    gram, moment = (flat.mT @ flat).double(), (flat.mT @ target).double()  # [N, F, F], [N, F, 1]
+    gram.diagonal(dim1=-2, dim2=-1).add_(ridge * e * t)
+    weights = torch.linalg.solve(gram, moment).to(obs.dtype)  # [N, F, 1]
+    values: Tensor = (features @ weights.unsqueeze(1)).squeeze(-1) * batch.mask
+    return values
+
+
+def with_advantages(
+    batch: Rollout, discount: float = 0.99, gae_lambda: float = 1.0, normalise: bool = False
+) -> Rollout:
+    """The same batch with its advantages: GAE on a linear baseline fitted to each task.
+
+    The horizon is part of the objective, so nothing is expected after it. With `normalise`, the advantages of each
+    task are brought to mean 0 and standard deviation 1 over its valid steps; an inner learning rate then means the
+    same at any scale of the reward.
+    """
+    values = linear_baseline(batch, discount)
+    advantages = gae(batch.rewards, values, torch.zeros_like(values[..., 0]), discount, gae_lambda, batch.terminated)
+    advantages = advantages * batch.mask
+    if normalise:
+        count = batch.mask.sum((1, 2), keepdim=True)
+        mean = advantages.sum((1, 2), keepdim=True) / count
+        centred = (advantages - mean) * batch.mask
+        std = (centred.square().sum((1, 2), keepdim=True) / count).sqrt()
+        advantages = centred / (std + 1e-8)
+    return replace(batch, advantages=advantages)
+
+
+def _check_unit(**values: float) -> None:
+    for name, value in values.items():
+        if not 0 <= value <= 1:
+            raise ValueError(f"{name} = {value}: it must lie between 0 and 1, such as {name}=0.99.")

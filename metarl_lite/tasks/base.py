@@ -1,0 +1,173 @@
+"""A distribution over tasks, p(T): how to draw a task, and how its world moves.
+
+The dynamics are pure functions. They hold no state, and their chance is an argument: `noise`, numbers from
+U[0, 1) that were drawn beforehand. So the same `step` moves a whole meta-batch `[N, E]`, one `gymnasium.Env`,
+and one `gymnasium.vector.VectorEnv`; and the same noise gives the same episode, on any number of tasks at
+once.
+"""
+
+from __future__ import annotations
+
+import math
+from abc import ABC, abstractmethod
+
+import torch
+from torch import Tensor
+
+from ..rng import uniform
+from ..types import Task
+
+
+class TaskDistribution(ABC):
+    """What all tasks of a family share; a `Task` holds what sets one apart.
+
+    A task is always an explicit argument. It is never drawn inside `reset`: an agent that is to adapt over
+    several episodes must meet the same task in each of them.
+
+    Attributes:
+        name: the family's name, as known to `make_tasks`.
+        observation_size: O, numbers in one observation.
+        action_size: A, numbers in one action, or the number of discrete actions.
+        discrete: whether actions are integers 0 ... A - 1.
+        horizon: T, steps of one episode; a stated finite horizon, so its end is terminal.
+        task_shape: trailing shape of each leaf of a task, by name.
+        noise_size: how many numbers from U[0, 1) one step consumes.
+        reset_noise_size: how many one reset consumes.
+        action_scale: the size of a typical continuous action; policies start with this standard deviation.
+        action_limit: coordinates of a continuous action beyond plus or minus this are clipped by the
+            dynamics.
+        can_terminate: whether the dynamics can end an episode before the horizon.
+        dtype: floating-point type of everything that is drawn.
+    """
+
+    name: str
+    observation_size: int
+    action_size: int
+    discrete: bool
+    horizon: int
+    task_shape: dict[str, tuple[int, ...]]
+    noise_size: int = 0
+    reset_noise_size: int = 0
+    action_scale: float = 1.0
+    action_limit: float = math.inf
+    can_terminate: bool = False
+    dtype: torch.dtype = torch.float32
+
+    @abstractmethod
+    def sample(self, num_tasks: int, gen: torch.Generator) -> Task:
+        """Draws `num_tasks` independent tasks from p(T); every leaf is `[N, ...]`."""
+
+    @abstractmethod
+    def default_task(self) -> Task:
+        """One fixed task, without a leading dimension: what an environment uses that is given none."""
+
+    @abstractmethod
+    def reset(self, task: Task, noise: Tensor) -> Tensor:
+        """The first state of an episode; `noise` `[..., reset_noise_size]` fixes the leading dimensions."""
+
+    @abstractmethod
+    def step(self, task: Task, state: Tensor, action: Tensor, noise: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """One step of the dynamics: (next state, reward `[...]`, terminated `[...]`)."""
+
+    @abstractmethod
+    def observe(self, task: Task, state: Tensor) -> Tensor:
+        """What the agent sees of a state, `[..., O]`. The task itself stays hidden."""
+
+    def observation_bounds(self) -> tuple[Tensor, Tensor]:
+        """The least and the greatest value of each number of an observation, `[O]`: 0 and 1 if not said."""
+        return torch.zeros(self.observation_size), torch.ones(self.observation_size)
+
+    def draw(self, shape: tuple[int, ...], gen: torch.Generator) -> Tensor:
+        """The noise of steps with the given leading dimensions, `[*shape, noise_size]`."""
+        return uniform((*shape, self.noise_size), gen, self.dtype)
+
+    def draw_reset(self, shape: tuple[int, ...], gen: torch.Generator) -> Tensor:
+        """The noise of resets with the given leading dimensions, `[*shape, reset_noise_size]`."""
+        return uniform((*shape, self.reset_noise_size), gen, self.dtype)
+
+    def check_task(self, task: Task, num_tasks: int | None = None) -> None:
+        """Refuses a task that is not of this family, or not of this batch.
+
+        Args:
+            task: leaves `[N, *task_shape]`, or `[*task_shape]` where `num_tasks` is None.
+            num_tasks: N.
+
+        Raises:
+            ValueError: naming the leaf, its shape, the shape that was expected, and the remedy.
+        """
+        if not isinstance(task, dict) or set(task) != set(self.task_shape):
+            leaves = sorted(task) if isinstance(task, dict) else type(task).__name__
+            raise ValueError(
+                f"a task of {self.name} is a dict with the leaves {sorted(self.task_shape)}, got {leaves}; "
+                f"draw one with tasks.sample(num_tasks, gen) or start from tasks.default_task()."
+            )
+        lead: tuple[int, ...] = () if num_tasks is None else (num_tasks,)
+        for name, trailing in self.task_shape.items():
+            expected = (*lead, *trailing)
+            leaf = task[name]
+            if not isinstance(leaf, Tensor) or tuple(leaf.shape) != expected:
+                got = tuple(leaf.shape) if isinstance(leaf, Tensor) else type(leaf).__name__
+                raise ValueError(
+                    f"task[{name!r}] of {self.name} has shape {got}, but {expected} was expected"
+                    + (f" for a batch of {num_tasks} tasks" if lead else " for a single task")
+                    + "; tasks.sample(num_tasks, gen) gives leaves of the right shape."
+                )
+            if leaf.is_floating_point() and not bool(torch.isfinite(leaf).all()):
+                raise ValueError(
+                    f"task[{name!r}] of {self.name} holds {leaf[~leaf.isfinite()][0].item()}; "
+                    "all its numbers must be finite."
+                )
+
+
+class FiniteTasks(TaskDistribution):
+    """A family of which only a given pool of tasks is ever drawn: a training set, or a test set.
+
+    Everything but `sample` is the family's own. With a small pool an agent can learn its tasks by heart, and
+    that is what this is for: to see it happen.
+
+    Args:
+        tasks: the family.
+        pool: the tasks that may be drawn, leaves `[M, ...]`.
+    """
+
+    def __init__(self, tasks: TaskDistribution, pool: Task) -> None:
+        self.tasks, self.pool = tasks, pool
+        self.size = len(next(iter(pool.values())))
+        tasks.check_task(pool, self.size)
+        for name in (*TaskDistribution.__annotations__,):
+            setattr(self, name, getattr(tasks, name))
+
+    def sample(self, num_tasks: int, gen: torch.Generator) -> Task:
+        """Draws from the pool, with replacement."""
+        check_positive(num_tasks=num_tasks)
+        return index_task(self.pool, torch.randint(self.size, (num_tasks,), generator=gen, device=gen.device))
+
+    def default_task(self) -> Task:
+        return index_task(self.pool, 0)
+
+    def reset(self, task: Task, noise: Tensor) -> Tensor:
+        return self.tasks.reset(task, noise)
+
+    def step(self, task: Task, state: Tensor, action: Tensor, noise: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        return self.tasks.step(task, state, action, noise)
+
+    def observe(self, task: Task, state: Tensor) -> Tensor:
+        return self.tasks.observe(task, state)
+
+    def observation_bounds(self) -> tuple[Tensor, Tensor]:
+        return self.tasks.observation_bounds()
+
+    def check_task(self, task: Task, num_tasks: int | None = None) -> None:
+        self.tasks.check_task(task, num_tasks)
+
+
+def check_positive(**sizes: int) -> None:
+    """Refuses any size that is not a positive integer, by its name."""
+    for name, size in sizes.items():
+        if isinstance(size, bool) or not isinstance(size, int) or size < 1:
+            raise ValueError(f"{name} = {size!r}: a positive integer is needed, such as {name}=20.")
+
+
+def index_task(task: Task, index: object) -> Task:
+    """The tasks at an index: `index_task(task, 0)` is one, `index_task(task, slice(0, 5))` five of them."""
+    return {name: leaf[index] for name, leaf in task.items()}  # type: ignore[index]

@@ -1,0 +1,33 @@
+"""The families of tasks by name."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from .bandits import BernoulliBandit
+from .base import TaskDistribution
+from .navigation import GridGoal, PointGoal
+from .physics import CartPoleTasks, PendulumTasks
+from .tabular import TabularMDP
+
+#: Every family of the package by its name.
+FAMILIES: dict[str, type[TaskDistribution]] = {
+    family.name: family
+    for family in (BernoulliBandit, TabularMDP, PointGoal, GridGoal, CartPoleTasks, PendulumTasks)
+}
+
+
+def make_tasks(name: str, **options: Any) -> TaskDistribution:
+    """A family by its name: `make_tasks("grid-goal", size=7)` is `GridGoal(size=7)`.
+
+    Args:
+        name: a key of `FAMILIES`.
+        options: arguments of the family.
+
+    Raises:
+        ValueError: if there is no such family, naming those that there are.
+    """
+    if name not in FAMILIES:
+        known = ", ".join(sorted(FAMILIES))
+        raise ValueError(f"there is no family of tasks {name!r}; make_tasks knows {known}.")
+    return FAMILIES[name](**options)

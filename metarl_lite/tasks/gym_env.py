@@ -1,0 +1,165 @@
+"""From here to gymnasium, one by one: a family's task as a `gymnasium.Env` on the same pure step.
+
+Ends: `terminated` where the dynamics end an episode, `truncated` at the horizon, as gymnasium's users expect.
+The horizon belongs to the objective, though: an algorithm that estimates values should not bootstrap at it.
+
+Actions: integers, or a box of plus and minus the family's `action_limit`. Where that exceeds 1 the box is
+[-1, 1], as gymnasium asks, and 1 means the limit (the pendulum's 2 N m). Beyond the box the dynamics clip.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import gymnasium
+import numpy as np
+import torch
+from gymnasium.spaces import Box, Discrete
+from numpy.typing import NDArray
+from torch import Tensor
+
+from ..types import Task
+from .base import TaskDistribution
+from .families import make_tasks
+from .gym_tasks import GymTasks
+
+Array = NDArray[Any]
+
+
+class TaskEnv(gymnasium.Env[Array, Any]):
+    """One task of a family as a gymnasium environment; the task changes only when it is told to.
+
+    `reset(options={"task": ...})` changes the task, a plain `reset(seed=...)` never does. All the chance of
+    an episode is drawn from `np_random` when it begins. `env.unwrapped.task` is the task; observations and
+    infos hide it.
+
+    Args:
+        tasks: a family, or its name.
+        task: leaves without a leading dimension; the family's default task unless given.
+        render_mode: None; these environments do not render.
+        options: arguments of the family, where it is given by name.
+    """
+
+    metadata = {"render_modes": []}  # noqa: RUF012 (gymnasium's interface)
+
+    def __init__(
+        self,
+        tasks: TaskDistribution | str,
+        task: Task | None = None,
+        render_mode: str | None = None,
+        **options: Any,
+    ) -> None:
+        refuse_rendering(render_mode)
+        self.tasks = as_family(tasks, options)
+        self.task = as_task(self.tasks, self.tasks.default_task() if task is None else task)
+        self.observation_space, self.action_space = spaces(self.tasks)
+        self._state: Tensor | None = None
+
+    def reset(
+        self, *, seed: int | None = None, options: dict[str, Any] | None = None
+    ) -> tuple[Array, dict[str, Any]]:
+        """Starts an episode of the same task, or of `options["task"]`."""
+        super().reset(seed=seed)
+        given = as_options(options, {"task"})
+        if "task" in given:
+            self.task = as_task(self.tasks, given["task"])
+        first, self._noise = episode_noise(self.tasks, self.np_random)
+        self._state, self._steps = self.tasks.reset(self.task, first), 0
+        return as_array(self.tasks.observe(self.task, self._state)), {}
+
+    def step(self, action: Any) -> tuple[Array, float, bool, bool, dict[str, Any]]:
+        """One step of the family's dynamics; gymnasium's five values."""
+        if self._state is None:
+            raise gymnasium.error.ResetNeeded("no episode is running: call reset() first, and after an end.")
+        move = as_action(self.tasks, action, ())
+        state, reward, ended = self.tasks.step(self.task, self._state, move, self._noise[self._steps])
+        self._steps += 1
+        terminated, truncated = bool(ended), self._steps >= self.tasks.horizon
+        self._state = None if terminated or truncated else state
+        return as_array(self.tasks.observe(self.task, state)), float(reward), terminated, truncated, {}
+
+
+def as_family(tasks: TaskDistribution | str, options: dict[str, Any]) -> TaskDistribution:
+    """A family, given as it is or by its name and arguments."""
+    if isinstance(tasks, str):
+        return make_tasks(tasks, **options)
+    if options:
+        raise ValueError(
+            f"the options {sorted(options)} belong to the family, which is given already: "
+            "pass them when you make it, or give its name."
+        )
+    if isinstance(tasks, GymTasks):
+        raise ValueError(f"{tasks.name} is made of gymnasium environments already; use those.")
+    return tasks
+
+
+def spaces(tasks: TaskDistribution) -> tuple[gymnasium.Space[Array], gymnasium.Space[Any]]:
+    """The spaces of observations and actions; the least boxes that hold what the family can show and use."""
+    low, high = (bound.numpy().astype(np.float32) for bound in tasks.observation_bounds())
+    observations: gymnasium.Space[Any] = Box(low, high, dtype=np.float32)
+    if tasks.discrete:
+        return observations, Discrete(tasks.action_size)
+    limit = min(tasks.action_limit, 1.0)
+    return observations, Box(-limit, limit, (tasks.action_size,), np.float32)
+
+
+def as_task(tasks: TaskDistribution, task: Any, num_tasks: int | None = None) -> Task:
+    """Checks a task, whose leaves may be tensors, arrays or numbers, and copies it: nobody changes it."""
+    if isinstance(task, dict):
+        leaves = {name: torch.as_tensor(leaf).detach().clone() for name, leaf in task.items()}
+        task = {n: leaf.to(tasks.dtype) if leaf.is_floating_point() else leaf for n, leaf in leaves.items()}
+    tasks.check_task(task, num_tasks)
+    return dict(task)
+
+
+def as_action(
+    tasks: TaskDistribution, action: Any, lead: tuple[int, ...], ignore: Array | None = None
+) -> Tensor:
+    """Checks an action, or one of each member that is not ignored, and brings it to the dynamics' units."""
+    array = np.asarray(action)
+    shape = lead if tasks.discrete else (*lead, tasks.action_size)
+    good = array.shape == shape and array.dtype.kind in ("iu" if tasks.discrete else "iuf")
+    if good:
+        inside = (array >= 0) & (array < tasks.action_size) if tasks.discrete else np.isfinite(array).all(-1)
+        good = bool(np.all(inside if ignore is None else inside | ignore))
+    if not good:
+        what = f"integers 0 ... {tasks.action_size - 1}" if tasks.discrete else "finite numbers"
+        raise ValueError(
+            f"action = {action!r}: {tasks.name} needs an array of shape {shape} of {what}; "
+            "env.action_space.sample() gives one."
+        )
+    if tasks.discrete:
+        return torch.as_tensor(np.clip(array, 0, tasks.action_size - 1).astype(np.int64))
+    unit = max(tasks.action_limit, 1.0) if math.isfinite(tasks.action_limit) else 1.0
+    return torch.from_numpy(np.nan_to_num(array.astype(np.float64))).to(tasks.dtype) * unit
+
+
+def episode_noise(tasks: TaskDistribution, rng: np.random.Generator) -> tuple[Tensor, Tensor]:
+    """The chance of one episode: of its reset `[R]` and of its steps `[T, Z]`, uniform in [0, 1)."""
+    # Drawn in the family's own type: a float64 next to 1 would become 1 in float32.
+    kind = np.float32 if tasks.dtype == torch.float32 else np.float64
+    first = torch.from_numpy(rng.random(tasks.reset_noise_size, dtype=kind))
+    steps = torch.from_numpy(rng.random((tasks.horizon, tasks.noise_size), dtype=kind))
+    return first.to(tasks.dtype), steps.to(tasks.dtype)
+
+
+def as_options(options: dict[str, Any] | None, known: set[str]) -> dict[str, Any]:
+    """The options of a reset, none of them unknown."""
+    if options is not None and not set(options) <= known:
+        raise ValueError(f"options has the keys {sorted(options)}; reset knows {sorted(known)}.")
+    return options or {}
+
+
+def as_array(observation: Tensor) -> Array:
+    """A copy in float32: nobody else writes into it."""
+    return observation.detach().cpu().numpy().astype(np.float32, copy=True)
+
+
+def refuse_rendering(render_mode: str | None) -> None:
+    """Says what to do instead of rendering."""
+    if render_mode is not None:
+        raise ValueError(
+            f"render_mode = {render_mode!r}: these environments do not render; leave it out, "
+            "and draw a rollout with metarl_lite.plot."
+        )

@@ -1,0 +1,64 @@
+"""The nouns of the package, and the letters of its dimensions.
+
+Every batch is laid out as `[N, E, T, ...]`:
+
+====== ==========================================================
+`N`    tasks of the meta-batch
+`E`    episodes of each task
+`T`    time steps of each episode
+`O`    numbers in one observation
+`A`    numbers in one action (or the number of discrete actions)
+`H`    hidden units of a network
+====== ==========================================================
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from torch import Tensor
+
+#: Parameters of a policy by name. Inside the two loops every tensor has a leading task dimension `[N, ...]`.
+Params = dict[str, Tensor]
+
+#: What tells one task from another, by name: tensors `[N, ...]` for a meta-batch, `[...]` for one task.
+Task = dict[str, Tensor]
+
+#: A loss gives one value per task, `[N]`: `loss(policy, params, batch)`.
+LossFunction = Callable[..., Tensor]
+
+
+class Diverged(FloatingPointError):
+    """A number stopped being finite. Training that meets this loses nothing: the error carries the last good state.
+
+    Attributes:
+        iteration: the iteration that failed, counted from 0; None outside training.
+        policy: the policy before that iteration.
+        history: the record up to it.
+    """
+
+    iteration: int | None = None
+    policy: Any = None
+    history: Any = None
+
+
+@dataclass(frozen=True)
+class Rollout:
+    """Episodes of a fixed length `T` and a mask; never ragged lists.
+
+    After an early end the environment is absorbing: the state stays, the reward and the mask are 0.
+    """
+
+    observations: Tensor  # [N, E, T, O] what the policy saw before it acted
+    actions: Tensor  # [N, E, T, A] continuous, or [N, E, T] discrete
+    rewards: Tensor  # [N, E, T]
+    mask: Tensor  # [N, E, T] 1 where the step was really taken, 0 after the end
+    terminated: Tensor  # [N, E, T] True where the dynamics ended the episode at this step
+    last_observations: Tensor  # [N, E, O] what was seen after the last step
+    advantages: Tensor | None = None  # [N, E, T] filled in by `with_advantages`
+
+    def returns(self) -> Tensor:
+        """Undiscounted return of every episode, `[N, E]`."""
+        return self.rewards.sum(-1)

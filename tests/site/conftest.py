@@ -1,0 +1,126 @@
+"""The book is rendered once, served on this machine, and looked at with one browser that may ask nobody else."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import pytest
+import yaml
+from playwright.sync_api import Browser, Page, Route, sync_playwright
+
+from tools import chromium
+
+from .checks import Traffic
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def toc() -> list[str]:
+    """The pages of the book in reading order, such as `book/01_generalisation_problem`."""
+    contents = yaml.safe_load((ROOT / "_toc.yml").read_text(encoding="utf-8"))
+    return [contents["root"], *(entry["file"] for part in contents["parts"] for entry in part["chapters"])]
+
+
+class _Quiet(SimpleHTTPRequestHandler):
+    def log_message(self, format: str, *args: object) -> None:
+        """Says nothing: pytest's output is for results."""
+
+
+def serve(folder: Path) -> Iterator[str]:
+    """Serves a folder on a free port of this machine until the generator is closed; yields the address."""
+    server = ThreadingHTTPServer(("127.0.0.1", 0), partial(_Quiet, directory=str(folder)))
+    thread = threading.Thread(target=server.serve_forever, daemon=True)
+    thread.start()
+    yield f"http://127.0.0.1:{server.server_address[1]}"
+    server.shutdown()
+    server.server_close()
+    thread.join()
+
+
+@dataclass(frozen=True)
+class Build:
+    """One run of jupyter-book."""
+
+    html: Path
+    status: int
+    lines: list[str]
+
+    def complaints(self) -> list[str]:
+        return [line for line in self.lines if "WARNING" in line or "ERROR" in line]
+
+
+@pytest.fixture(scope="session")
+def build(tmp_path_factory: pytest.TempPathFactory) -> Build:
+    """The book rendered into an empty folder, with warnings and unresolved references as errors."""
+    out = tmp_path_factory.mktemp("book")
+    command = [sys.executable, "-c", "from jupyter_book.cli.main import main; main()", "build", str(ROOT)]
+    command += ["--path-output", str(out), "-W", "-n", "--keep-going"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    lines = re.sub(r"\x1b\[[0-9;]*m", "", done.stdout + done.stderr).splitlines()
+    return Build(out / "_build" / "html", done.returncode, lines)
+
+
+@pytest.fixture(scope="session")
+def built(build: Build) -> Path:
+    """The folder of the rendered pages, which are there in spite of warnings."""
+    if not (build.html / "index.html").is_file():
+        pytest.fail("there are no pages to look at: see test_book_renders_without_a_warning", pytrace=False)
+    return build.html
+
+
+@pytest.fixture(scope="session")
+def address(built: Path) -> Iterator[str]:
+    yield from serve(built)
+
+
+def _executable() -> str:
+    found = chromium.find()
+    if found is None:
+        missing = f"no Chromium was found. To get one: {chromium.how_to_get_one()}"
+        if os.environ.get("CI", "false") != "false":
+            pytest.fail(missing, pytrace=False)
+        pytest.skip(missing)
+    return found
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator[Browser]:
+    path = _executable()
+    with sync_playwright() as playwright:
+        # A container has no user namespaces for the sandbox and a small /dev/shm; only our own pages are opened.
+        options = ["--no-sandbox", "--disable-dev-shm-usage", "--disable-gpu"]
+        launched = playwright.chromium.launch(executable_path=path, args=options)
+        yield launched
+        launched.close()
+
+
+def _abort_outside(route: Route) -> None:
+    if route.request.url.startswith(("http://127.0.0.1", "data:", "blob:", "file:")):
+        route.continue_()
+    else:
+        route.abort("blockedbyclient")
+
+
+@pytest.fixture(scope="session")
+def page(browser: Browser) -> Iterator[Page]:
+    """One tab for all tests. What goes to another host is refused, and seen by `Traffic`."""
+    context = browser.new_context(viewport={"width": 1280, "height": 900}, color_scheme="light")
+    context.route("**/*", _abort_outside)
+    yield context.new_page()
+    context.close()
+
+
+@pytest.fixture(scope="session")
+def traffic(page: Page, address: str) -> Traffic:
+    watcher = Traffic(origin=address)
+    watcher.watch(page)
+    return watcher
