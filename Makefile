@@ -63,8 +63,10 @@ define install
   if $(PY) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 14))'; then pins="--constraint $(CONSTRAINTS)"; \
   else echo "The tested versions are for Python 3.11 to 3.13; this one is newer and gets the newest of everything."; fi; fi; \
 echo "Installing metarl_lite[$(1)] into .venv. The first time this takes one to five minutes, most of it for PyTorch ..."; \
-$(PY) -m pip install --quiet $(PIP_FLAGS) $$pins --editable ".[$(1)]" || { \
-  echo; echo "The installation failed; pip's reason is above. 'make $(MAKECMDGOALS)' goes on from here."; \
+rm -f .venv/pip.log; \
+$(PY) -m pip install -qq --log .venv/pip.log $(PIP_FLAGS) $$pins --editable ".[$(1)]" || { \
+  echo; echo "The installation failed. pip's reason is above, its whole account in .venv/pip.log."; \
+  echo "'make $(MAKECMDGOALS)' goes on from here."; \
   echo "If a tested version does not exist for this machine, take the newest: make $(MAKECMDGOALS) CONSTRAINTS="; exit 1; }
 @touch $@
 endef
@@ -83,7 +85,9 @@ setup: .venv/.installed-test
 
 book: .venv/.installed-book
 	@echo "Rendering the book; this takes up to half a minute ..."
-	@$(PY) -c 'from jupyter_book.cli.main import main; main()' build . -W -n --keep-going -q
+	@rm -rf _build/html _build/.doctrees # a page that is not rendered anew keeps its warnings to itself
+	@$(PY) -c 'from jupyter_book.cli.main import main; main()' build . -W -n --keep-going -q >/dev/null || { \
+	  echo "The book did not render: the reasons are above, and a warning counts as one."; exit 1; }
 	@echo
 	@$(PY) -c 'from pathlib import Path; print("The book is ready:", Path("$(HTML)").resolve().as_uri())'
 	@echo "Next: open that address in a browser; 'make serve' puts the book on http://localhost:$(PORT);"

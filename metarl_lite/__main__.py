@@ -51,7 +51,7 @@ def navigation_run(seed: int, config: MAMLConfig, *, num_training_tasks: int | N
             curves.append(_test(tasks, policy, test, config))
         clock["since"] = time.perf_counter()
 
-    policy, history = maml(train, policy, config, gen, callback=record)
+    policy, _ = maml(train, policy, config, gen, callback=record)
     result: dict[str, Any] = {"iterations": iterations, "test_returns": curves, "training_seconds": seconds}
     if isinstance(train, FiniteTasks):
         result["returns_on_training_tasks"] = _test(tasks, policy, train.pool, config)

@@ -73,12 +73,8 @@ def verdict(name: str, attempt: Any) -> Verdict:
 
 def _unattempted(exercise: Exercise) -> Verdict:
     if exercise.asks_for_function:
-        return Verdict(
-            "unattempted", "not attempted yet. Fill in the function above, then run this cell again."
-        )
-    return Verdict(
-        "unattempted", "not attempted yet. Replace None above by your answer, then run this cell again."
-    )
+        return Verdict("unattempted", "not attempted yet. Fill in the function above, then run this cell again.")
+    return Verdict("unattempted", "not attempted yet. Replace None above by your answer, then run this cell again.")
 
 
 def _correct(exercise: Exercise) -> Verdict:
@@ -93,9 +89,7 @@ def _judge_value(exercise: Exercise, attempt: Any) -> Verdict:
         if difference(attempt, wrong, exercise.tolerance) is None:
             return Verdict("mistake", message)
     kind, sentence = found
-    return Verdict(
-        kind, sentence if kind == "form" else f"not yet. {brief(attempt)} is not the answer; try a hint."
-    )
+    return Verdict(kind, sentence if kind == "form" else f"not yet. {brief(attempt)} is not the answer; try a hint.")
 
 
 def _judge_function(exercise: Exercise, attempt: Callable[..., Any]) -> Verdict:
@@ -157,9 +151,7 @@ def _compare(mine: Outcome, other: Outcome, tolerance: float) -> tuple[str, str]
 
 def _error_message(attempt: Callable[..., Any], error: Exception) -> str:
     """The exception, and the last line of the student's own code on the way to it."""
-    lines = [
-        frame for frame in traceback.extract_tb(error.__traceback__) if frame.filename in _files(attempt)
-    ]
+    lines = [frame for frame in traceback.extract_tb(error.__traceback__) if frame.filename in _files(attempt)]
     where = ""
     if lines:
         text = (lines[-1].line or linecache.getline(lines[-1].filename, lines[-1].lineno or 0)).strip()
@@ -174,9 +166,7 @@ def _files(attempt: Any) -> set[str]:
 
 def _case_message(exercise: Exercise, case: Case) -> str:
     if not isinstance(case, dict):
-        names = list(
-            inspect.signature(exercise.reference if exercise.through is None else exercise.through).parameters
-        )
+        names = list(inspect.signature(exercise.reference if exercise.through is None else exercise.through).parameters)
         case = dict(zip(names[exercise.through is not None :], case, strict=False))
     return "with " + ", ".join(f"{name} = {brief(value)}" for name, value in case.items())
 
@@ -191,9 +181,7 @@ def show_source(*things: Callable[..., Any], docstring: bool = False) -> None:
     for thing in things:
         source = textwrap.dedent(inspect.getsource(inspect.unwrap(thing))).rstrip()
         module = thing.__module__ if thing.__module__ != "__main__" else "this notebook"
-        blocks.append(
-            (f"{module}.{thing.__qualname__}", source if docstring else _without_docstrings(source))
-        )
+        blocks.append((f"{module}.{thing.__qualname__}", source if docstring else _without_docstrings(source)))
     markdown = "\n\n".join(f"`{name}`\n\n```python\n{source}\n```" for name, source in blocks)
     publish(
         {

@@ -31,7 +31,7 @@ def adaptation_curve(
         gen: draws the noise of acting.
     """
     num_tasks = len(next(iter(task.values())))
-    theta = {name: p.requires_grad_() for name, p in policy.params().items()}
+    theta = policy.params()
     noise = [draw_noise(tasks, policy, num_tasks, config.episodes, gen) for _ in range(config.inner_steps + 1)]
     chunk, curves = config.chunk_size or num_tasks, []
     for start in range(0, num_tasks, chunk):

@@ -190,11 +190,11 @@ def maml(
     Raises:
         Diverged: if a loss is not finite; the error names the iteration and carries the last good policy.
     """
-    theta = {name: p.requires_grad_() for name, p in policy.params().items()}
+    theta = policy.params()
     optimiser = torch.optim.Adam(theta.values(), lr=config.outer_lr)
     history, iteration = History(), 0
     try:
-        for iteration in tqdm(range(config.iterations), desc="maml", leave=False, disable=None):
+        for iteration in tqdm(range(config.iterations), desc="maml", leave=False):
             task = tasks.sample(config.num_tasks, gen)
             noise = [
                 draw_noise(tasks, policy, config.num_tasks, config.episodes, gen) for _ in range(config.inner_steps + 1)

@@ -24,7 +24,8 @@ from PIL import Image
 Pixels = NDArray[Any]
 PAGE = """<div id="$ID" class="mrl-player" style="max-width:$WIDTHpx;margin:0.5em 0">
 <div style="position:relative;line-height:0;background:#fff">
-<img src="data:image/png;base64,$STILL" alt="$ALT" style="width:100%;height:auto;margin:0">
+<img src="data:image/png;base64,$STILL" alt="$ALT" class="dark-light" style="width:100%;height:auto;margin:0;\
+padding:0!important;border:0!important;filter:none!important">
 <canvas width="$W" height="$H" aria-hidden="true" style="position:absolute;left:0;top:0;width:100%;\
 height:100%"></canvas>
 </div>
@@ -78,9 +79,7 @@ style="flex:1;min-width:4em">
 </div>"""
 
 
-def player(
-    frames: Sequence[Image.Image], alt: str, interval_ms: int, width: int, still: int, colours: int = 64
-) -> str:
+def player(frames: Sequence[Image.Image], alt: str, interval_ms: int, width: int, still: int, colours: int = 64) -> str:
     """Pictures of one size become an HTML player with a button, a slider and a frame counter.
 
     Nothing moves before the reader presses Play, and it stops at the end, which is what a reader who prefers
@@ -98,8 +97,7 @@ def player(
     pixels, palette = _one_palette(frames, colours)
     base = pixels[still]
     films = [
-        "" if np.array_equal(p, base) else _encode(np.where(p == base, colours, p), palette, colours)
-        for p in pixels
+        "" if np.array_equal(p, base) else _encode(np.where(p == base, colours, p), palette, colours) for p in pixels
     ]
     values: dict[str, Any] = {
         "STILL": _encode(base, palette), "ALT": html.escape(alt), "WIDTH": width,

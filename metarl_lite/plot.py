@@ -31,7 +31,7 @@ def _style() -> AbstractContextManager[None]:
 
 
 def figure(
-    width: float = 5.8, height: float = 3.4, columns: int = 1, rows: int = 1, **shared: Any
+    width: float = 5.6, height: float = 3.4, columns: int = 1, rows: int = 1, **shared: Any
 ) -> tuple[Figure, Any]:
     """A new figure in the book's style, in inches: (figure, axes); for a grid (figure, flat array of axes).
 
@@ -54,8 +54,8 @@ def render(fig: Figure, dpi: float = DPI) -> Image.Image:
 def show(fig: Figure, alt: str) -> None:
     """A figure is displayed with an alt text: what a reader who cannot see it must know, in a sentence.
 
-    Labels get one legend below the axes, unless an axes has its own. One figure to a notebook cell at most, for
-    the rendered book takes the alt text from the cell.
+    Labels get one legend below the axes, unless an axes has its own. Show one figure to a notebook cell: the
+    rendered book takes the alt text from the cell.
 
     Raises:
         ValueError: the alt text is empty or shorter than 20 characters.
@@ -73,7 +73,7 @@ def legend(fig: Figure) -> None:
     for ax in (ax for ax in fig.axes if ax.get_legend() is None):
         handles |= dict(zip(*reversed(ax.get_legend_handles_labels()), strict=True))
     if handles and not fig.legends:
-        fit = int(fig.get_figwidth() / (0.7 + 0.085 * max(map(len, handles))))
+        fit = int(fig.get_figwidth() / (0.7 + 0.095 * max(map(len, handles))))
         columns = max(1, min(fit, len(handles)))
         with _style():
             fig.legend(list(handles.values()), list(handles), loc="outside lower center", ncols=columns)
@@ -100,10 +100,10 @@ def reference(ax: Axes, y: float, label: str, role: str = "reference", at: float
 
     `at` places the label along the axis, from 0 (left) to 1 (right).
     """
-    color, where = look(role)["color"], ax.get_yaxis_transform()
+    color, where, side = look(role)["color"], ax.get_yaxis_transform(), "right" if at > 0.5 else "left"
     ax.axhline(float(y), color=color, linestyle="--", linewidth=1.3, zorder=1)
-    side = "right" if at > 0.5 else "left"
-    ax.text(at, float(y), label, transform=where, ha=side, va="bottom", color=color, fontsize=9.5)
+    paper = {"facecolor": "white", "alpha": 0.75, "linewidth": 0, "pad": 1.0}
+    ax.text(at, float(y), label, transform=where, ha=side, va="bottom", color=color, fontsize=10.5, bbox=paper)
 
 
 def bars(
@@ -127,7 +127,7 @@ def bars(
         ax.hlines(places, array(low), array(high), color=colours if points else "black", linewidth=2)
     for place, value, end in zip(places, centre, ends, strict=True):
         side, gap = ("right", " ") if value < 0 and not points else ("left", "  ")
-        ax.text(end, place, f"{gap}{value:.{digits}f}{gap}", ha=side, va="center", fontsize=9.5)
+        ax.text(end, place, f"{gap}{value:.{digits}f}{gap}", ha=side, va="center", fontsize=10.5)
     ax.set_yticks(places, list(names))
     ax.set_ylim(-0.6, len(names) - 0.4)
     ax.grid(visible=False, axis="y")
@@ -164,7 +164,7 @@ def heat(
         if digits is not None and np.isfinite(value):
             red, green, blue, _ = image.to_rgba(value)
             ink = "black" if 0.3 * red + 0.59 * green + 0.11 * blue > 0.5 else "white"
-            ax.text(column, row, f"{value:.{digits}f}", ha="center", va="center", color=ink, fontsize=9.5)
+            ax.text(column, row, f"{value:.{digits}f}", ha="center", va="center", color=ink, fontsize=10.5)
     for axis, names in ((ax.yaxis, rows), (ax.xaxis, columns)):
         axis.set_major_locator(MaxNLocator(integer=True))
         if names is not None:

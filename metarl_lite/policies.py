@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from copy import copy
+from itertools import pairwise
 from typing import Any
 
 import torch
@@ -38,7 +39,8 @@ def linear(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
 def gaussian_log_prob(mean: Tensor, log_std: Tensor, action: Tensor) -> Tensor:
     r"""The log-density of a diagonal Gaussian, summed (not averaged) over the action's coordinates.
 
-    $$ \log \pi(a) = \sum_j -\tfrac12 z_j^2 - \log\sigma_j - \tfrac12 \log 2\pi, \qquad z_j = (a_j - \mu_j) / \sigma_j $$
+    $$ \log \pi(a) = \sum_j -\tfrac12 z_j^2 - \log\sigma_j - \tfrac12 \log 2\pi, \qquad
+       z_j = (a_j - \mu_j) / \sigma_j $$
 
     Shapes: `mean`, `action` `[..., A]`; `log_std` broadcasts against them; the result is `[...]`.
     """
@@ -52,7 +54,7 @@ def categorical_log_prob(logits: Tensor, action: Tensor) -> Tensor:
 
 
 def categorical_sample(logits: Tensor, noise: Tensor) -> Tensor:
-    """Turns one uniform number a sample, `noise` `[..., 1]`, into actions `[...]` by the inverse of the distribution."""
+    """Turns uniform `noise` `[..., 1]` into actions `[...]`: the first whose cumulative probability exceeds it."""
     cumulative = logits.softmax(-1).cumsum(-1)
     return (noise >= cumulative).sum(-1).clamp(max=logits.shape[-1] - 1)
 
@@ -102,7 +104,7 @@ class MLPPolicy:
         )
         self.num_layers = len(sizes) - 1
         self._params: Params = {}
-        for i, (fan_in, fan_out) in enumerate(zip(sizes, sizes[1:], strict=False)):
+        for i, (fan_in, fan_out) in enumerate(pairwise(sizes)):
             bound = math.sqrt(6 / (fan_in + fan_out))  # Glorot and Bengio (2010): keeps the scale of tanh layers
             if i == self.num_layers - 1:
                 bound *= 0.1  # start close to the same action everywhere
@@ -118,8 +120,8 @@ class MLPPolicy:
         return cls(tasks.observation_size, tasks.action_size, gen, **options)
 
     def params(self) -> Params:
-        """The parameters by name, without a task dimension; copies, so that nobody changes the policy by them."""
-        return {name: p.clone() for name, p in self._params.items()}
+        """The parameters by name, without a task dimension: copies that require a gradient, for a loop to start from."""
+        return {name: p.clone().requires_grad_() for name, p in self._params.items()}
 
     def replace(self, params: Params) -> MLPPolicy:
         """The same network with other parameters; this one stays as it is."""

@@ -28,9 +28,9 @@ ROLES = {
 INK = {"oracle": "#000000", "published": "#5A3D8A", "chance": "#707070", "reference": "#404040"}
 RC: dict[str, Any] = {  # matplotlib's parameters
     "font.family": "DejaVu Sans",
-    "font.size": 11,
-    "axes.titlesize": 11.5,
-    "legend.fontsize": 10,
+    "font.size": 12,
+    "axes.titlesize": 12.5,
+    "legend.fontsize": 11,
     "legend.frameon": False,
     "legend.handlelength": 2.6,
     "axes.spines.top": False,
@@ -70,8 +70,6 @@ def look(role: str | int) -> dict[str, Any]:
         return {"color": INK[role], "linestyle": "--", "marker": "x"}
     if isinstance(role, str) and role not in ROLES:
         known = ", ".join([*ROLES, *INK])
-        raise ValueError(
-            f"role {role!r} is unknown; use one of {known}, or a number from 0 to {len(COLOURS) - 1}"
-        )
+        raise ValueError(f"role {role!r} is unknown; use one of {known}, or a number from 0 to {len(COLOURS) - 1}")
     index = (ROLES[role] if isinstance(role, str) else role) % len(COLOURS)
     return {"color": COLOURS[index], "linestyle": LINES[index], "marker": MARKERS[index]}

@@ -6,6 +6,7 @@ import os
 
 # Before torch is imported, here and in the kernels that the notebook tests start.
 os.environ["OMP_NUM_THREADS"] = os.environ["MKL_NUM_THREADS"] = "1"
+os.environ["TQDM_DISABLE"] = "1"  # a test's captured output needs no progress bars
 
 import matplotlib
 import pytest

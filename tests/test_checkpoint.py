@@ -44,7 +44,7 @@ def test_a_truncated_file_is_named(tmp_path: Path) -> None:
 
 
 def test_a_missing_file_is_named(tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match="no file .*b.safetensors"):
+    with pytest.raises(ValueError, match=r"no file .*b\.safetensors"):
         load(tmp_path / "b.safetensors")
 
 

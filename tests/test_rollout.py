@@ -104,7 +104,7 @@ def test_senseless_numbers_of_episodes_are_refused(episodes: int) -> None:
 def test_a_diverged_policy_is_named_before_the_environment_is_blamed() -> None:
     tasks = PointGoal(horizon=3)
     policy = MLPPolicy.for_tasks(tasks, generator(0))
-    params = {name: p.clone() for name, p in tile(policy.params(), 2).items()}
+    params = {name: p.detach().clone() for name, p in tile(policy.params(), 2).items()}
     params["b2"][1] = float("nan")
     with pytest.raises(Diverged, match=r"policy of task 1 gave the action \[nan, nan\].*Lower the learning rate"):
         rollout(tasks, policy, params, tasks.sample(2, generator(0)), 1, generator(0))

@@ -3,7 +3,7 @@
     python -m tools.chromium
 
 is what `make test` runs before the tests. It never calls sudo: root gets the browser installed, everybody
-else the command. Without a browser the page tests are skipped, except where CI=true.
+else the command. Without a browser the page tests are skipped, except where CI is set, as on GitHub: there they fail.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ import os
 import shutil
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome", "msedge")
@@ -27,11 +28,13 @@ APT = ("apt-get update", "apt-get install -y chromium")
 def find() -> str | None:
     """A Chromium that starts: the one in CHROMIUM, on the PATH, in its usual place, or playwright's own."""
     named = os.environ.get("CHROMIUM")
-    if named:
-        return named
-    found = [path for path in map(shutil.which, NAMES) if path]
-    found += [path for path in (*ELSEWHERE, _playwrights_own()) if path and Path(path).is_file()]
-    return next((path for path in found if _starts(path)), None)
+    return named or next(filter(_starts, _candidates()), None)
+
+
+def _candidates() -> Iterator[str]:
+    yield from filter(None, map(shutil.which, NAMES))
+    yield from ELSEWHERE
+    yield from _playwrights_own()
 
 
 def how_to_get_one() -> str:
@@ -40,23 +43,21 @@ def how_to_get_one() -> str:
     return f"sudo {APT[0]} && sudo {APT[1]}   (or, with no sudo: {own})" if shutil.which("apt-get") else own
 
 
-def _playwrights_own() -> str | None:
+def _playwrights_own() -> list[str]:
     try:
         from playwright.sync_api import sync_playwright
     except ImportError:
-        return None
+        return []
     with sync_playwright() as playwright:
-        return playwright.chromium.executable_path
+        return [playwright.chromium.executable_path]
 
 
 def _starts(path: str) -> bool:
     # Ubuntu has a script in the browser's place that only says how to get it; Windows prints no version.
     if sys.platform == "win32":
-        return True
+        return Path(path).is_file()
     try:
-        return (
-            subprocess.run([path, "--version"], capture_output=True, timeout=60, check=False).returncode == 0
-        )
+        return subprocess.run([path, "--version"], capture_output=True, timeout=60, check=False).returncode == 0
     except (OSError, subprocess.TimeoutExpired):
         return False
 
@@ -83,7 +84,7 @@ def main() -> None:
         )
         if _install() and find():
             return
-    outcome = "fail" if os.environ.get("CI") == "true" else "are skipped"
+    outcome = "fail" if os.environ.get("CI") else "are skipped"
     print(
         f"No Chromium was found, so the browser tests {outcome}. To get one:\n    {how_to_get_one()}",
         flush=True,

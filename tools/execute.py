@@ -1,7 +1,9 @@
-"""Run notebooks anew, in place: `python -m tools.execute [--check] [06 | 6 | 06_outer_loop | path ...]`; all of them without a name.
+"""Run notebooks anew, in place: `python -m tools.execute [--check] [06 | 6 | 06_outer_loop | path ...]`.
 
-A notebook is replaced only by one that ran from its first cell to its last without an error, without a word on
-stderr and without a path of this machine in its outputs. After a failure, or Ctrl-C, the stored file is as it was.
+Without a name all notebooks of the book are meant. One is replaced only by one that ran from its first cell to its
+last without an error, without a word on stderr and without a path of this machine in its outputs. After a failure, or
+Ctrl-C, the stored file is as it was.
+
 With --check nothing runs: what the stored notebooks break of the standard of chapters is printed.
 """
 
@@ -49,26 +51,22 @@ def find(names: list[str], book: Path = BOOK) -> list[Path]:
     found = []
     for name in names:
         number = f"{int(name):02d}_" if name.isdigit() else None
-        fits = [
-            p for p in stored if p.stem == name or p.name == name or (number and p.name.startswith(number))
-        ]
+        fits = [p for p in stored if p.stem == name or p.name == name or (number and p.name.startswith(number))]
         if not fits and name.endswith(".ipynb") and Path(name).is_file():
             fits = [Path(name).resolve()]
         if not fits:
             known = ", ".join(p.stem for p in stored) or "none yet"
-            raise ValueError(
-                f"no notebook is called {name!r}; there are: {known} (a number such as 6 will do)"
-            )
+            raise ValueError(f"no notebook is called {name!r}; there are: {known} (a number such as 6 will do)")
         found += [p for p in fits if p not in found]
     return found if names else stored
 
 
 def environment(scratch: str) -> dict[str, str]:
-    """The kernel's environment: one thread, this interpreter's kernel, no profile of the user, our package."""
+    """The kernel's environment: one thread, no progress bars, this interpreter's kernel, no profile, our package."""
     path = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH", "")]))
     return os.environ | {
         "OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1", "PYTHONPATH": path, "IPYTHONDIR": scratch,
-        "JUPYTER_PREFER_ENV_PATH": "1", "PYDEVD_DISABLE_FILE_VALIDATION": "1",
+        "TQDM_DISABLE": "1", "JUPYTER_PREFER_ENV_PATH": "1", "PYDEVD_DISABLE_FILE_VALIDATION": "1",
     }  # fmt: skip
 
 
@@ -83,8 +81,8 @@ def run(notebook: Any, folder: Path, name: str) -> float:
             cell.outputs, cell.execution_count = [], None
     code = [place for place, cell in enumerate(notebook.cells) if cell.cell_type == "code"]
     client = NotebookClient(
-        notebook, timeout=CELL_TIMEOUT_S, kernel_name="python3", record_timing=False, extra_arguments=["--log-level=40"],
-        resources={"metadata": {"path": str(folder)}},
+        notebook, timeout=CELL_TIMEOUT_S, kernel_name="python3", record_timing=False,
+        extra_arguments=["--log-level=40"], resources={"metadata": {"path": str(folder)}},
     )  # fmt: skip
     total = 0.0
     with tempfile.TemporaryDirectory(prefix="metarl-execute-") as scratch:
@@ -131,9 +129,7 @@ def execute(path: Path) -> str:
 
 def main(arguments: list[str] | None = None) -> int:
     """The command: 0 if all went well, 1 if a notebook failed, 2 for a wrong name, 130 after Ctrl-C."""
-    parser = argparse.ArgumentParser(
-        prog="python -m tools.execute", description=(__doc__ or "").split("\n\n")[1]
-    )
+    parser = argparse.ArgumentParser(prog="python -m tools.execute", description=(__doc__ or "").split("\n\n")[1])
     parser.add_argument("names", nargs="*", help="number, name or path of a notebook; all without one")
     parser.add_argument("--check", action="store_true", help="run nothing, print what breaks the standard")
     options = parser.parse_args(arguments)
@@ -147,9 +143,7 @@ def main(arguments: list[str] | None = None) -> int:
                 print(execute(path), flush=True)
             except ExecutionFailed as error:
                 failed.append(path.stem)
-                print(
-                    f"{error}\n{path.stem}: FAILED; the stored file is as it was", file=sys.stderr, flush=True
-                )
+                print(f"{error}\n{path.stem}: FAILED; the stored file is as it was", file=sys.stderr, flush=True)
     except ValueError as error:
         print(error, file=sys.stderr)
         return 2

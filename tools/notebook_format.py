@@ -1,4 +1,4 @@
-"""How a notebook is stored: what execution leaves behind by accident is taken out, so that a diff shows what changed."""
+"""How a notebook is stored: without what execution leaves behind by accident, so that a diff shows what changed."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ LANGUAGE_INFO = {
 # Roots that a path on a reader's or an author's machine begins with; a URL or a fraction such as 1/2 has none.
 ABSOLUTE_PATH = re.compile(
     r"(?<![\w:/.~-])/(?:home|root|tmp|var|usr|opt|mnt|srv|etc|work|Users|private|Volumes|content|kaggle)/[\w.@/-]*"
-    r"|(?<![\w])[A-Za-z]:\\[\w.\\-]+"
+    r"|file:///?[\w.@/-]+|(?<![\w])[A-Za-z]:\\[\w.\\-]+"
 )
 ENCODED = re.compile(r"(?<=base64,)[A-Za-z0-9+/=\s]+|(?<=[\"'])[A-Za-z0-9+/=]{40,}(?=[\"'])")
 

@@ -84,11 +84,15 @@ class Chapter:
         return [cell for cell in self.code if tag in cell.metadata.get("tags", [])]
 
     def section(self, title: str) -> str:
-        """The Markdown from the heading `## title` to the next of its rank."""
-        match = re.search(
-            rf"^## {re.escape(title)}\s*$(.*?)(?=^## |\Z)", self.prose, re.DOTALL | re.MULTILINE
-        )
-        return match[1] if match else ""
+        """The Markdown below the heading `## title`, up to the next heading of its rank."""
+        inside, kept = False, []
+        for heading, body in _parts(self.prose):
+            if heading.startswith(("# ", "## ")):
+                inside = heading.strip() == f"## {title}"
+                kept += [body] if inside else []
+            elif inside:
+                kept += [heading, body]
+        return "".join(kept)
 
     @cached_property
     def exercises(self) -> list[ExerciseText]:
@@ -205,9 +209,7 @@ def opening(chapter: Chapter) -> Iterator[str]:
 
 def sections(chapter: Chapter) -> Iterator[str]:
     """The closing sections are there, in order, and the quiz has feedback."""
-    titles = [
-        title.removeprefix("## ").strip() for title, _ in _parts(chapter.prose) if title.startswith("## ")
-    ]
+    titles = [title.removeprefix("## ").strip() for title, _ in _parts(chapter.prose) if title.startswith("## ")]
     if [title for title in titles if title in SECTIONS] != list(SECTIONS):
         yield f"the sections {', '.join(SECTIONS)} must come once each, in this order"
     yield from quiz(chapter)
@@ -225,9 +227,7 @@ def quiz(chapter: Chapter) -> Iterator[str]:
 def exercises(chapter: Chapter) -> Iterator[str]:
     """Two to four exercises, each with a stub, a check, three hints and one solution."""
     names = [exercise.name for exercise in chapter.exercises]
-    if not 2 <= len(names) <= 4 or names != [
-        f"{chapter.number}.{place}" for place in range(1, len(names) + 1)
-    ]:
+    if not 2 <= len(names) <= 4 or names != [f"{chapter.number}.{place}" for place in range(1, len(names) + 1)]:
         yield f"2 to 4 exercises called {chapter.number}.1, {chapter.number}.2, ... are wanted, found {names}"
     yield from exercise_parts(chapter)
 
@@ -306,12 +306,7 @@ def films(chapter: Chapter) -> Iterator[str]:
 
 def sources(chapter: Chapter) -> Iterator[str]:
     """At least one function of the package is shown."""
-    blocks = [
-        o.data["text/markdown"]
-        for c in chapter.code
-        for o in c.outputs
-        if "text/markdown" in o.get("data", {})
-    ]
+    blocks = [o.data["text/markdown"] for c in chapter.code for o in c.outputs if "text/markdown" in o.get("data", {})]
     if not any("`metarl_lite." in block and "```python" in block for block in blocks):
         yield "no function of the package is shown with show_source"
 

@@ -14,24 +14,26 @@ from typing import Any
 
 DISPLAYED = re.compile(r"^([ \t]*)\$\$(.+?)\$\$[ \t]*([.,;]?)[ \t]*$", re.DOTALL | re.MULTILINE)
 INLINE = re.compile(r"(?<![\\$`])\$(?![\s$])([^$`]+?)(?<!\s)\$(?![\d$])")
+INITIAL = re.compile(r"(?<=: )([A-Za-z])\.(?=\s|$)")
 FIELD = re.compile(r"^ {4}(\w+): (.+?)(?: = (.+?))? {2,}# (.+)$", re.MULTILINE)
 
 
 def formulas(text: str) -> str:
-    """`$x$` and `$$x$$` become reStructuredText's math role and directive."""
+    """`$x$` and `$$x$$` become reStructuredText's math role and directive; `num_tasks: N.` begins no list."""
 
     def displayed(match: re.Match[str]) -> str:
         indent, tex, stop = match.groups()
         lines = [f"{indent}    {line.strip()}" for line in (tex.strip() + stop).splitlines()]
         return "\n".join(["", f"{indent}.. math::", "", *lines, ""])
 
-    return INLINE.sub(lambda match: f":math:`{match[1].strip()}`", DISPLAYED.sub(displayed, text))
+    text = INITIAL.sub(r"\1\\.", DISPLAYED.sub(displayed, text))
+    return INLINE.sub(lambda match: f":math:`{match[1].strip()}`", text)
 
 
-def fields(cls: type) -> list[str]:
-    """What the comments behind a dataclass's fields say, as parameters in reStructuredText."""
+def explained(source: str) -> list[str]:
+    """What the comments behind the fields of a dataclass say, as parameters in reStructuredText."""
     lines = []
-    for name, kind, default, comment in FIELD.findall(inspect.getsource(cls)):
+    for name, kind, default, comment in FIELD.findall(source):
         shape = re.match(r"\[[^]`]*\]", comment)
         text = f"`{shape[0]}`{comment[shape.end() :]}" if shape else comment
         lines.append(f":param {name}: {text}" + (f" (default ``{default}``)" if default else ""))
@@ -42,8 +44,8 @@ def fields(cls: type) -> list[str]:
 def before_napoleon(app: Any, what: str, name: str, obj: Any, options: Any, lines: list[str]) -> None:
     """Rewrites one docstring in place while its sections still read `Args:` and `Raises:`."""
     lines[:] = formulas("\n".join(lines)).splitlines()
-    if what == "class" and dataclasses.is_dataclass(obj):
-        lines += ["", *fields(obj), ""]
+    if isinstance(obj, type) and dataclasses.is_dataclass(obj):
+        lines += ["", *explained(inspect.getsource(obj)), ""]
     app.book_docstring = list(lines)
 
 

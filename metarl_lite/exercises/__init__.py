@@ -10,9 +10,7 @@ from .base import Exercise
 
 def chapters() -> list[int]:
     """The chapters that have exercises."""
-    return sorted(
-        int(module.name[2:]) for module in pkgutil.iter_modules(__path__) if module.name[2:].isdigit()
-    )
+    return sorted(int(module.name[2:]) for module in pkgutil.iter_modules(__path__) if module.name[2:].isdigit())
 
 
 def of_chapter(number: int) -> dict[str, Exercise]:

@@ -25,11 +25,7 @@ def describe(value: Any) -> str:
         return f"the truth value {bool(value)}"
     if _is_number(value):
         return f"the number {value:.6g}"
-    return (
-        f"{value!r}"
-        if value is None or isinstance(value, str)
-        else f"an object of type {type(value).__name__}"
-    )
+    return f"{value!r}" if value is None or isinstance(value, str) else f"an object of type {type(value).__name__}"
 
 
 def brief(value: Any) -> str:
@@ -48,9 +44,7 @@ def brief(value: Any) -> str:
     return f"{value:.6g}" if _is_number(value) else describe(value)
 
 
-def difference(
-    got: Any, expected: Any, tolerance: float, where: str = "the result"
-) -> tuple[str, str] | None:
+def difference(got: Any, expected: Any, tolerance: float, where: str = "the result") -> tuple[str, str] | None:
     """The first difference as (kind, sentence), or None; kinds: "form" (type, shape, graph) and "value"."""
     got, expected = _plain(got), _plain(expected)
     if isinstance(expected, (Mapping, tuple, list)):

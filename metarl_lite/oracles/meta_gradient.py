@@ -1,9 +1,13 @@
-"""Two problems small enough that the meta-gradient can be written down."""
+"""Two problems small enough that the meta-gradient can be written down, and a way to measure it on any other."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor
+
+from ..types import Params
 
 
 def quadratic_meta_gradient(theta: Tensor, matrices: Tensor, centres: Tensor, lr: float, steps: int = 1) -> Tensor:
@@ -55,3 +59,31 @@ def bandit_meta_gradient(theta: float, weight: float, lr: float) -> tuple[float,
     objective = weight * up + (1 - weight) * (1 - down)
     slope = weight * up * (1 - up) * (1 + lr * second) - (1 - weight) * down * (1 - down) * (1 - lr * second)
     return objective.item(), slope.item()
+
+
+def finite_differences(function: Callable[[Params], Tensor], params: Params, step: float = 1e-5) -> Params:
+    r"""The gradient of any function of parameters, measured entry by entry; it knows nothing of graphs.
+
+    $$ \frac{\partial f}{\partial \theta_j} \approx \frac{f(\theta + h e_j) - f(\theta - h e_j)}{2h} $$
+
+    The error is of order $h^2$ from the formula and of order $\varepsilon / h$ from rounding: use float64. The function
+    is called twice for each number in `params`, so keep those few.
+
+    Args:
+        function: maps parameters to a single number; it may itself take gradients with respect to them.
+        params: where to measure; not changed.
+        step: h.
+
+    Returns:
+        The slopes, shaped like `params`.
+    """
+    slopes = {name: torch.zeros_like(p, requires_grad=False) for name, p in params.items()}
+    for name, slope in slopes.items():
+        for place in range(slope.numel()):
+            ends = []
+            for sign in (1, -1):
+                moved = {other: p.detach().clone() for other, p in params.items()}
+                moved[name].view(-1)[place] += sign * step
+                ends.append(function({other: p.requires_grad_() for other, p in moved.items()}).item())
+            slope.view(-1)[place] = (ends[0] - ends[1]) / (2 * step)
+    return slopes

@@ -115,7 +115,7 @@ class TaskVectorEnv(VectorEnv[Array, Any, Array]):
         now = self._steps.clamp(max=self.tasks.horizon - 1)
         noise = self._noise[torch.arange(self.num_envs), now]
         after, reward, ended = self.tasks.step(self.task, self._state, moves, noise)
-        self._state = _where(resting, self._state, after)
+        self._state = after  # of the resting ones too, for the moment: _start replaces it
         self._steps = self._steps + 1
         terminated = ended & ~resting
         truncated = (self._steps >= self.tasks.horizon) & ~resting

@@ -107,7 +107,7 @@ class GymTasks(TaskDistribution):
         lead = noise.shape[:-1]
         digits = (noise.double().reshape(-1, 2) * 2**24).long().tolist()  # a seed of 48 bits each
         leaves = {
-            name: leaf.expand(*lead, *self.task_shape[name]).reshape(-1, *self.task_shape[name]).cpu().numpy()
+            name: leaf.expand((*lead, *self.task_shape[name])).reshape(-1, *self.task_shape[name]).cpu().numpy()
             for name, leaf in task.items()
         }
         while len(self._pool) < len(digits):
@@ -167,7 +167,8 @@ class GymTasks(TaskDistribution):
             given: Any = int(action) + int(space.start)
         else:
             assert isinstance(space, Box)
-            given = np.clip(action.reshape(space.shape), space.low, space.high).astype(space.dtype)
+            finite = np.nan_to_num(action.reshape(space.shape))  # `rollout` reports what is not finite
+            given = np.clip(finite, space.low, space.high).astype(space.dtype)
         observation, reward, terminated, truncated, _ = copy.env.step(given)
         copy.steps += 1
         copy.ticket = self._ticket

@@ -1,4 +1,4 @@
-"""What a rendered page must satisfy. Each function returns the faults it finds, so an empty list means that all is well.
+"""What a rendered page must satisfy. Each function returns the faults it finds; an empty list means that all is well.
 
 `test_checks.py` shows every function a page with that very fault, since a check that cannot fail proves nothing.
 """
@@ -41,7 +41,9 @@ class Traffic:
         return [url for url in self.requests if not url.startswith((self.origin, "data:", "blob:"))]
 
     def _failed(self, request: Request) -> None:
-        self.failed.append(f"{request.failure} {request.url}")
+        # ERR_ABORTED is no failure: the browser drops what it no longer needs when it goes on to the next page.
+        if request.failure != "net::ERR_ABORTED":
+            self.failed.append(f"{request.failure} {request.url}")
 
     def _said(self, message: ConsoleMessage) -> None:
         if message.type == "error":
@@ -131,19 +133,20 @@ def faint_text(page: Page, within: str = ARTICLE, least: float = LEAST_CONTRAST)
         r"""([within, least]) => {
             const parse = c => { const v = c.match(/[\d.]+/g).map(Number); return v.length < 4 ? [...v, 1] : v; };
             const over = (top, below) => top.slice(0, 3).map((v, i) => v * top[3] + below[i] * (1 - top[3]));
-            const light = c => { const [r, g, b] = c.map(v => (v /= 255) <= .03928 ? v / 12.92 : ((v + .055) / 1.055) ** 2.4);
+            const linear = v => v <= .03928 ? v / 12.92 : ((v + .055) / 1.055) ** 2.4;
+            const light = c => { const [r, g, b] = c.map(v => linear(v / 255));
                                  return .2126 * r + .7152 * g + .0722 * b; };
             const behind = e => { const layers = [];
                 for (let p = e; p; p = p.parentElement) { const c = parse(getComputedStyle(p).backgroundColor);
                     if (c[3] > 0) layers.push(c); if (c[3] === 1) break; }
                 return layers.reverse().reduce((below, top) => over(top, below), [255, 255, 255]); };
-            const faults = new Map();
+            const faults = new Map(), skip = "script, style, mjx-assistive-mml, .headerlink, canvas";
             document.querySelectorAll(within + ", " + within + " *").forEach(e => {
                 const own = [...e.childNodes].some(n => n.nodeType === 3 && n.textContent.trim());
-                if (!own || !e.getClientRects().length || e.closest("script, style, mjx-assistive-mml, .headerlink, canvas")) return;
-                const back = behind(e), front = over(parse(getComputedStyle(e).color), back);
+                if (!own || !e.getClientRects().length || e.closest(skip)) return;
+                const colour = getComputedStyle(e).color, back = behind(e), front = over(parse(colour), back);
                 const [a, b] = [light(front), light(back)].sort((x, y) => y - x), ratio = (a + .05) / (b + .05);
-                const what = `<${e.tagName.toLowerCase()} class="${e.className}"> ${getComputedStyle(e).color} on ${back.map(Math.round)}`;
+                const what = `<${e.tagName.toLowerCase()} class="${e.className}"> ${colour} on ${back.map(Math.round)}`;
                 if (ratio < least && !faults.has(what))
                     faults.set(what, `${ratio.toFixed(2)}: ${what}: ${e.textContent.trim().slice(0, 40)}`); });
             return [...faults.values()];
@@ -170,7 +173,8 @@ def missing_stills(page: Page) -> list[str]:
             document.querySelectorAll(within + " img").forEach(i => {
                 if (i.complete && !i.naturalWidth) faults.push("picture without content: " + i.alt); });
             document.querySelectorAll(within + " canvas").forEach(c => {
-                if (!c.parentElement.querySelector("img")) faults.push("canvas without a still: " + c.outerHTML.slice(0, 80)); });
+                if (!c.parentElement.querySelector("img"))
+                    faults.push("canvas without a still: " + c.outerHTML.slice(0, 80)); });
             document.querySelectorAll(within + " .cell_output :is(button, input)").forEach(b => {
                 if (b.checkVisibility()) faults.push("dead control: " + b.outerHTML.slice(0, 80)); });
             return faults;

@@ -82,7 +82,8 @@ def address(built: Path) -> Iterator[str]:
     yield from serve(built)
 
 
-def _executable() -> str:
+def executable() -> str:
+    """The browser; without one the tests are skipped, except where they must run."""
     found = chromium.find()
     if found is None:
         missing = f"no Chromium was found. To get one: {chromium.how_to_get_one()}"
@@ -94,7 +95,7 @@ def _executable() -> str:
 
 @pytest.fixture(scope="session")
 def browser() -> Iterator[Browser]:
-    path = _executable()
+    path = executable()
     with sync_playwright() as playwright:
         # A container has no user namespaces for the sandbox and a small /dev/shm; only our own pages are opened.
         options = ["--no-sandbox", "--disable-dev-shm-usage", "--disable-gpu"]

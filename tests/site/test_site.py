@@ -9,21 +9,22 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser, Page
+from playwright.sync_api import Browser, Page, ViewportSize
 
 from . import checks
 from .conftest import ROOT, Build, toc
 
 PAGES = toc()
 NOTEBOOKS = [name for name in PAGES if (ROOT / f"{name}.ipynb").is_file()]
-DESKTOP, PHONE = {"width": 1280, "height": 900}, {"width": 390, "height": 844}
+DESKTOP: ViewportSize = {"width": 1280, "height": 900}
+PHONE: ViewportSize = {"width": 390, "height": 844}
 SCREENSHOTS = ROOT / "_build" / "screenshots"
 TALLEST = 16_000  # pixels; Chromium draws no taller picture
 
 
 def test_book_renders_without_a_warning(build: Build) -> None:
     complaints = build.complaints()
-    assert not complaints, "jupyter-book complains:\n" + "\n".join(complaints)
+    assert not complaints, f"jupyter-book complains, {len(complaints)} times:\n" + "\n".join(complaints[:20])
     assert build.status == 0, "jupyter-book failed:\n" + "\n".join(build.lines[-40:])
 
 
@@ -39,13 +40,18 @@ class Visit:
 def _picture(page: Page, name: str, mode: str) -> None:
     SCREENSHOTS.mkdir(parents=True, exist_ok=True)
     width, height = page.evaluate("[document.documentElement.clientWidth, document.documentElement.scrollHeight]")
-    clip = {"x": 0, "y": 0, "width": width, "height": min(height, TALLEST)}
-    path = SCREENSHOTS / f"{Path(name).name}-{mode}.jpg"
-    page.screenshot(path=path, full_page=True, clip=clip, quality=70, type="jpeg", animations="disabled")
+    page.screenshot(
+        path=SCREENSHOTS / f"{Path(name).name}-{mode}.jpg",
+        full_page=True,
+        clip={"x": 0, "y": 0, "width": width, "height": min(height, TALLEST)},
+        quality=70,
+        type="jpeg",
+        animations="disabled",
+    )
 
 
-def _open(page: Page, address: str, size: dict[str, int]) -> None:
-    page.set_viewport_size(size)  # type: ignore[arg-type]
+def _open(page: Page, address: str, size: ViewportSize) -> None:
+    page.set_viewport_size(size)
     page.goto(address)
     checks.settle(page)
 
@@ -118,9 +124,7 @@ def repository() -> str:
 
 
 @pytest.mark.parametrize("name", PAGES)
-def test_buttons_lead_to_the_page_s_own_source(
-    name: str, look: Callable[[str], Visit], repository: str
-) -> None:
+def test_buttons_lead_to_the_page_s_own_source(name: str, look: Callable[[str], Visit], repository: str) -> None:
     suffix = ".ipynb" if name in NOTEBOOKS else ".md"
     project = repository.removeprefix("https://github.com/")
     expected = {
@@ -168,7 +172,7 @@ def test_footer_names_licences_and_version(page: Page, address: str) -> None:
 
 
 def test_dark_mode_button(page: Page, address: str) -> None:
-    page.set_viewport_size(DESKTOP)  # type: ignore[arg-type]
+    page.set_viewport_size(DESKTOP)
     page.goto(f"{address}/{PAGES[0]}.html")
     for _ in range(3):  # the button goes round: the system's choice, light, dark
         if page.evaluate("document.documentElement.dataset.mode") == "dark":
@@ -225,6 +229,25 @@ def test_chapter_from_the_disk(disk: tuple[Page, checks.Traffic, str]) -> None:
     assert page.locator("mjx-container").count() > 0
     assert page.evaluate("[...document.fonts].some(f => f.family.startsWith('MJX') && f.status === 'loaded')")
     assert not checks.broken_formulas(page) + traffic.outside() + traffic.failed + traffic.complaints
+
+
+def test_animations_play(page: Page, traffic: checks.Traffic, address: str) -> None:
+    played = 0
+    for name in NOTEBOOKS:
+        traffic.clear()
+        page.goto(f"{address}/{name}.html")
+        for player in page.locator(".mrl-player").all():
+            counter, button = player.locator("output"), player.locator("button")
+            before = counter.inner_text()
+            button.click()
+            page.wait_for_function("([e, text]) => e.innerText !== text", arg=[counter.element_handle(), before])
+            player.locator("input").press("End")  # the slider stops it, here at the last frame
+            assert button.inner_text() == "Play"
+            now, count = counter.inner_text().split(" / ")
+            assert now == count
+            played += 1
+        assert not traffic.outside() + traffic.failed + traffic.complaints
+    assert played > 0, "no chapter holds an animation"
 
 
 def test_pages_read_without_scripts(browser: Browser, address: str) -> None:

@@ -1,0 +1,180 @@
+"""The benchmark: `make bench`, or `python -m tests.benchmarks [sampling] [maml] [cost]`.
+
+Prints one table and writes `_build/bench.json`, `{"versions": {...}, "rows": [{name, value, unit, target, holds}]}`,
+and `_build/bench_cost.png`. One torch thread. Absolute targets are for a quiet machine; the matrix product that the
+table begins with tells how yours compares.
+"""
+
+from __future__ import annotations
+
+import json
+import platform
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from tqdm import tqdm
+
+from metarl_lite import plot
+from metarl_lite.evaluate import adaptation_curve
+from metarl_lite.maml import History, MAMLConfig, maml
+from metarl_lite.policies import MLPPolicy, tile
+from metarl_lite.rng import generator
+from metarl_lite.rollout import draw_noise, rollout
+from metarl_lite.tasks import PointGoal
+
+from .plain_numpy import plain_rollout
+
+BUILD = Path("_build")
+TEST_SEED = 1_000_003  # of the held-out goals, as in the recorded runs
+
+
+def row(name: str, value: float, unit: str, target: float | None = None, at_least: bool = True) -> dict[str, Any]:
+    """One line of the table; a row without target holds."""
+    holds = target is None or (value >= target if at_least else value <= target)
+    sign = "" if target is None else ">= " if at_least else "<= "
+    shown = None if target is None else f"{sign}{target:g}"
+    return {"name": name, "value": round(value, 4), "unit": unit, "target": shown, "holds": bool(holds)}
+
+
+def best_of(repeats: int, work: Callable[[], object]) -> float:
+    """The least seconds of several runs, after one that does not count: the machine's noise only ever adds."""
+    work()
+    seconds = []
+    for _ in range(repeats):
+        start = time.perf_counter()
+        work()
+        seconds.append(time.perf_counter() - start)
+    return min(seconds)
+
+
+def yardstick() -> list[dict[str, Any]]:
+    """A matrix product, to compare machines by."""
+    a = torch.ones(1000, 1000)
+    return [row("yardstick: product of two 1000 x 1000 matrices", best_of(20, lambda: a @ a) * 1e3, "ms")]
+
+
+def sampling() -> list[dict[str, Any]]:
+    """Steps a second of 20 tasks x 20 episodes x 100 steps, beside a plain numpy environment with the same policy."""
+    tasks, gen = PointGoal(), generator(0)
+    policy = MLPPolicy.for_tasks(tasks, gen)
+    task = tasks.sample(20, gen)
+    noise = draw_noise(tasks, policy, 20, 20, gen)
+    shared = tile(policy.params(), 20)
+    own = {name: p.detach().contiguous() for name, p in shared.items()}
+    params = {name: p.detach().numpy() for name, p in policy.params().items()}
+    goals, action_noise = task["goal"].numpy(), noise.action.numpy()
+    batch = rollout(tasks, policy, shared, task, 20, noise=noise)
+    same = plain_rollout(params, goals, action_noise)
+    if not np.allclose(same, batch.rewards.numpy(), atol=1e-3):
+        raise SystemExit("the plain numpy environment and PointGoal disagree; the ratio would mean nothing")
+    steps = float(batch.mask.sum())
+    fresh = best_of(10, lambda: rollout(tasks, policy, shared, task, 20, gen))
+    adapted = best_of(10, lambda: rollout(tasks, policy, own, task, 20, gen))
+    plain = best_of(1, lambda: plain_rollout(params, goals, action_noise))
+    return [
+        row("sampling, one initialisation for all tasks", steps / fresh / 1e6, "M env steps/s", 1.5),
+        row("sampling, parameters of its own for each task", steps / adapted / 1e6, "M env steps/s", 1.5),
+        row("plain numpy environment and policy", steps / plain / 1e6, "M env steps/s"),
+        row("sampling (own parameters) / plain numpy", plain / adapted, "times", 15),
+    ]
+
+
+def maml_seed(seed: int) -> tuple[float, int, float]:
+    """Training seconds and iterations to a test return of -18 (infinite if never), and the test return at the end."""
+    tasks, config, gen = PointGoal(), MAMLConfig(), generator(seed)
+    policy = MLPPolicy.for_tasks(tasks, gen)
+    test = tasks.sample(100, generator(TEST_SEED))
+    state: dict[str, Any] = {"spent": 0.0, "since": time.perf_counter(), "hit": (float("inf"), -1), "last": 0.0}
+
+    def test_now(iteration: int, policy: MLPPolicy, history: History) -> None:
+        state["spent"] += time.perf_counter() - state["since"]  # evaluation is not training time
+        if (iteration + 1) % 5 == 0:
+            curve = adaptation_curve(tasks, policy, test, config, generator(TEST_SEED + 1))
+            state["last"] = curve[-1].mean().item()
+            if state["last"] >= -18 and state["hit"][1] < 0:
+                state["hit"] = (state["spent"], iteration + 1)
+        state["since"] = time.perf_counter()
+
+    maml(tasks, policy, config, gen, callback=test_now)
+    return (*state["hit"], state["last"])
+
+
+def maml_rows() -> list[dict[str, Any]]:
+    """MAML on 2-D navigation, five seeds."""
+    results = [maml_seed(seed) for seed in tqdm(range(5), desc="maml, five seeds")]
+    seconds = [r[0] for r in results]
+    rows = [row(f"maml, seed {seed}: training to -18", r[0], "s") for seed, r in enumerate(results)]
+    rows += [
+        row("maml: seeds at -18 within 100 iterations and 20 s", sum(s <= 20 for s in seconds), "of 5", 4),
+        row("maml: training to -18, median", statistics.median(seconds), "s", 20, at_least=False),
+        row("maml: iterations to -18, median", statistics.median(r[1] for r in results), "iterations", 100, False),
+        row("maml: test return after one step, 100 iterations, median", statistics.median(r[2] for r in results), ""),
+    ]
+    return rows
+
+
+def one_cost(num_tasks: int, chunk: int) -> dict[str, float]:
+    """Seconds and peak memory of one meta-gradient in a fresh process; `chunk` 0 means all tasks at once."""
+    repeats = "3" if num_tasks <= 64 else "1"
+    command = [sys.executable, "-m", "tests.benchmarks.cost", str(num_tasks), str(chunk), repeats]
+    result: dict[str, float] = json.loads(subprocess.run(command, check=True, capture_output=True).stdout)
+    return result
+
+
+def cost() -> list[dict[str, Any]]:
+    """Cost of a second-order meta-gradient against the number of tasks, all at once and in chunks of 20."""
+    sizes, chunk = [1, 4, 16, 64, 256, 1024], 20
+    whole = {n: one_cost(n, 0) for n in tqdm([1, 4, 16, 20, 64], desc="cost, all at once")}
+    parts = {n: one_cost(n, chunk) for n in tqdm(sizes, desc="cost, in chunks")}
+    fig, axes = plot.figure(columns=2, width=8.0)
+    for ax, key, label in zip(
+        axes, ("seconds", "peak_mb"), ("seconds a meta-gradient", "peak memory (MB)"), strict=True
+    ):
+        plot.curve(ax, sorted(whole), [whole[n][key] for n in sorted(whole)], "all tasks at once", role="rival")
+        plot.curve(ax, sizes, [parts[n][key] for n in sizes], f"in chunks of {chunk}", role="method")
+        ax.set(xscale="log", yscale="log", xlabel="tasks N", ylabel=label)
+    plot.legend(fig)
+    plot.render(fig).save(BUILD / "bench_cost.png")
+    rows = [row(f"meta-gradient, N = {n}, chunks of {chunk}", parts[n]["seconds"], "s") for n in sizes]
+    rows += [row(f"peak memory, N = {n}, chunks of {chunk}", parts[n]["peak_mb"], "MB") for n in sizes[:-1]]
+    rows += [
+        row("meta-gradient, N = 20, all at once", whole[20]["seconds"], "s"),
+        row("peak memory, N = 20, all at once", whole[20]["peak_mb"], "MB", 1000, at_least=False),
+        row(f"peak memory, N = 1024, chunks of {chunk}", parts[1024]["peak_mb"], "MB", 4000, at_least=False),
+    ]
+    return rows
+
+
+PARTS = {"sampling": sampling, "maml": maml_rows, "cost": cost}
+
+
+def main(names: list[str]) -> None:
+    """Runs the named parts, or all."""
+    unknown = set(names) - set(PARTS)
+    if unknown:
+        raise SystemExit(f"no benchmark {sorted(unknown)}; known are {sorted(PARTS)}")
+    torch.set_num_threads(1)
+    BUILD.mkdir(exist_ok=True)
+    rows = yardstick()
+    for name in names or PARTS:
+        rows += PARTS[name]()
+    versions = {name: metadata.version(name) for name in ("numpy", "torch", "gymnasium")}
+    versions |= {"python": platform.python_version(), "machine": platform.machine()}
+    (BUILD / "bench.json").write_text(json.dumps({"versions": versions, "rows": rows}, indent=1) + "\n")
+    width = max(len(r["name"]) for r in rows)
+    for r in rows:
+        verdict = "" if r["target"] is None else f"target {r['target']:8s} " + ("holds" if r["holds"] else "MISSED")
+        print(f"{r['name']:{width}s} {r['value']:12.3f} {r['unit']:14s} {verdict}")
+    print(f"written: {BUILD / 'bench.json'}")
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

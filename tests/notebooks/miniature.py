@@ -1,0 +1,309 @@
+"""A chapter in miniature that keeps to the standard, and ways to break it, each with what must be said about it."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import nbformat
+
+from tools.notebook_format import dumps, normalise
+from tools.set_repo import current
+
+Notebook = Any
+NAME = "06_outer_loop.ipynb"
+ALT = "Return rises from -40 to -17 in five meta-iterations."
+
+OPENING = f"""# The outer loop
+
+*You will train an initialisation from which one step is enough.*
+
+[Open in Colab](https://colab.research.google.com/github/{current()}/blob/main/book/{NAME})
+(save a copy in Drive first: File, Save a copy in Drive)
+
+**What you will be able to do**
+
+- differentiate through an update
+- say why a deep copy stops the gradient
+- train MAML
+
+**Before you start**: [chapter 5](05_inner_loop.ipynb).
+
+**Run time**: about 40 seconds."""
+
+HINTS = """<details><summary>Hint 1</summary>
+
+A nudge.
+
+</details>
+<details><summary>Hint 2</summary>
+
+The idea.
+
+</details>
+<details><summary>Hint 3</summary>
+
+Nearly the code.
+
+</details>
+<details><summary>Solution</summary>
+
+```python
+{solution}
+```
+
+</details>"""
+
+CLOSING = """## Common mistakes
+
+- A deep copy.
+
+## Quiz
+
+1. First?
+
+<details><summary>Answer</summary>
+
+Yes.
+
+</details>
+
+2. Second?
+
+<details><summary>Answer</summary>
+
+No, for `# this is no heading`.
+
+</details>
+
+3. Third?
+
+<details><summary>Answer</summary>
+
+Perhaps.
+
+</details>
+
+## Summary
+
+- It works.
+
+## Further reading
+
+- Finn, Abbeel and Levine (2017)."""
+
+
+def build() -> Notebook:
+    """The miniature, as it is stored after a run that took 12.3 seconds."""
+    markdown, code, output = nbformat.v4.new_markdown_cell, nbformat.v4.new_code_cell, nbformat.v4.new_output
+    shown = {"text/markdown": "`metarl_lite.maml.adapt`\n\n```python\ndef adapt(): ...\n```", "text/plain": "# adapt"}
+    picture = output(
+        "display_data",
+        data={"image/png": "aGFsbG8=", "text/plain": f"[Figure: {ALT}]"},
+        metadata={"image/png": {"alt": ALT}},
+    )
+    film = output(
+        "display_data", data={"text/html": '<div class="mrl-player"></div>', "text/plain": "[Animation: ...]"}
+    )
+
+    def said(text: str) -> Any:
+        return output("stream", name="stdout", text=text)
+
+    cells = [
+        markdown(OPENING),
+        code("", metadata={"tags": ["setup"]}),
+        code("import torch", metadata={"tags": ["imports"]}),
+        markdown("## A question\n\nClaim.\n\n<!-- eq: inner_step -->\n$$ \\phi = \\theta - \\alpha g $$"),
+        code("show_source(adapt)", outputs=[output("display_data", data=shown)]),
+        code("plot.show(fig, ALT)", outputs=[picture]),
+        code("plot.animate(...)", metadata={"tags": ["animation", "nbval-ignore-output"]}, outputs=[film]),
+        code("print(1 + 1)", outputs=[said("2\n")]),
+        markdown("## Exercises\n\n### Exercise 6.1: one inner step\n\nWrite it."),
+        code("def step(theta):\n    # your code here\n    return None", metadata={"tags": ["exercise"]}),
+        code('check("6.1", step)', metadata={"tags": ["check"]}, outputs=[said("6.1: not attempted yet.\n")]),
+        markdown(HINTS.format(solution="def step(theta):\n    # a comment is no heading\n    return 2 * theta")),
+        markdown("### Exercise 6.2: standing still\n\nPredict it."),
+        code("still = None", metadata={"tags": ["exercise"]}),
+        code('check("6.2", still)', metadata={"tags": ["check"]}, outputs=[said("6.2: not attempted yet.\n")]),
+        markdown(HINTS.format(solution="still = -38.26") + "\n\n" + CLOSING),
+    ]
+    for count, cell in enumerate((cell for cell in cells if cell.cell_type == "code"), start=1):
+        cell.execution_count = count
+    return normalise(nbformat.v4.new_notebook(cells=cells), seconds=12.3)
+
+
+def store(folder: Path, break_it: Callable[[Notebook], None] = lambda notebook: None, name: str = NAME) -> Path:
+    """The miniature is broken and written, as a file of that name."""
+    notebook = copy.deepcopy(build())
+    break_it(notebook)
+    for place, cell in enumerate(notebook.cells, start=1):
+        cell.id = f"cell-{place:02d}"
+    path = folder / name
+    path.write_text(dumps(notebook), encoding="utf-8")
+    return path
+
+
+def code(notebook: Notebook, source: str) -> Any:
+    """The code cell whose source begins so."""
+    return next(cell for cell in notebook.cells if cell.cell_type == "code" and cell.source.startswith(source))
+
+
+def replace(old: str, new: str) -> Callable[[Notebook], None]:
+    """Break it by a change of its text."""
+
+    def change(notebook: Notebook) -> None:
+        assert any(old in cell.source for cell in notebook.cells), old
+        for cell in notebook.cells:
+            cell.source = cell.source.replace(old, new)
+
+    return change
+
+
+def outputs(source: str, **fields: Any) -> Callable[[Notebook], None]:
+    """Break it by another output of one cell."""
+
+    def change(notebook: Notebook) -> None:
+        code(notebook, source).outputs = [nbformat.v4.new_output(**fields)]
+
+    return change
+
+
+def stdout(text: str, name: str = "stdout") -> Callable[[Notebook], None]:
+    """Break it by what a cell printed."""
+    return outputs("print", output_type="stream", name=name, text=text)
+
+
+def tags(source: str, *names: str) -> Callable[[Notebook], None]:
+    """Break it by other tags of one cell."""
+
+    def change(notebook: Notebook) -> None:
+        code(notebook, source).metadata["tags"] = list(names)
+
+    return change
+
+
+def alt(text: str, cells: bool = True) -> Callable[[Notebook], None]:
+    """Break it by another alt text of the figure, in the cell too or in the output alone."""
+
+    def change(notebook: Notebook) -> None:
+        cell = code(notebook, "plot.show")
+        cell.outputs[0].metadata["image/png"]["alt"] = text
+        if cells:
+            cell.metadata["mystnb"] = {"image": {"alt": text}}
+
+    return change
+
+
+def repeat(source: str, times: int) -> Callable[[Notebook], None]:
+    """Break it by more of the same cell."""
+
+    def change(notebook: Notebook) -> None:
+        cell = code(notebook, source)
+        place = notebook.cells.index(cell)
+        notebook.cells[place:place] = [copy.deepcopy(cell) for _ in range(times)]
+
+    return change
+
+
+def seconds(value: float | None) -> Callable[[Notebook], None]:
+    """Break it by other recorded seconds."""
+
+    def change(notebook: Notebook) -> None:
+        notebook.metadata["metarl_lite"] = {} if value is None else {"seconds": value}
+
+    return change
+
+
+def unexecuted(notebook: Notebook) -> None:
+    """One cell was not executed."""
+    code(notebook, "print").execution_count = None
+
+
+def two_figures(notebook: Notebook) -> None:
+    """A cell shows two figures."""
+    cell = code(notebook, "plot.show")
+    cell.outputs.append(copy.deepcopy(cell.outputs[0]))
+    cell.outputs[1].metadata["image/png"]["alt"] = "Another text of enough characters."
+
+
+def film_with_text(notebook: Notebook) -> None:
+    """A film's cell prints besides, which nbval would not compare."""
+    code(notebook, "plot.animate").outputs.append(nbformat.v4.new_output("stream", name="stdout", text="a claim\n"))
+
+
+def no_setup(notebook: Notebook) -> None:
+    """The setup cell is gone."""
+    notebook.cells.remove(code(notebook, "import importlib"))
+
+
+def tall(notebook: Notebook) -> None:
+    """Every cell has twelve lines."""
+    for cell in notebook.cells:
+        if cell.cell_type == "code":
+            cell.source = "\n".join(LONG.splitlines()[:12])
+
+
+LONG = "\n".join(f"x{place} = {place}" for place in range(31))
+BROKEN: dict[str, tuple[Callable[[Notebook], None], str]] = {
+    "unexecuted": (unexecuted, "not executed once each in order"),
+    "out of order": (repeat("print", 1), "not executed once each in order"),
+    "stderr": (stdout("a warning\n", name="stderr"), "wrote to stderr"),
+    "error": (outputs("print", output_type="error", ename="KeyError", evalue="q", traceback=[]), "ended in KeyError"),
+    "path": (stdout("saved to /home/someone/x.json\n"), "a path of one machine: /home/someone/x.json"),
+    "windows path": (stdout("saved to C:\\Users\\x\n"), "a path of one machine"),
+    "address": (stdout("<object object at 0x7f3a5c0d1e20>\n"), "an address in memory"),
+    "directive": (replace("Claim.", ":::{note}\nClaim.\n:::"), "a MyST directive"),
+    "fenced directive": (replace("Claim.", "```{figure} x.png\n```"), "a MyST directive"),
+    "role": (replace("Claim.", "See {ref}`here`."), "a MyST role"),
+    "label": (replace("## A question", "(a-label)=\n## A question"), "a MyST label"),
+    "picture": (replace("Claim.", "![alt](x.png)"), "a picture that is not an output"),
+    "unknown tag": (tags("print", "nbval-skip"), "unknown tags: nbval-skip"),
+    "order in a comment": (replace("print(1 + 1)", "# NBVAL_IGNORE_OUTPUT\nprint(1 + 1)"), "gives nbval an order"),
+    "no setup": (no_setup, "number 1, must have the tag 'setup'"),
+    "other setup": (replace("set_num_threads(1)", "set_num_threads(2)"), "not the canonical one"),
+    "two imports": (tags("print", "imports"), "number 2, must have the tag 'imports'"),
+    "no promise": (
+        replace("*You will train an initialisation from which one step is enough.*", "Words."),
+        "the promise",
+    ),
+    "other link": (replace("/blob/main/book/06", "/blob/main/book/05"), "the link to Colab"),
+    "no copy": (replace("ave a copy in Drive", "ave a copy"), "'save a copy in Drive'"),
+    "no run time": (replace("**Run time**", "Run time"), "'Run time'"),
+    "no needs": (replace("**Before you start**", "Before"), "'Before you start'"),
+    "two goals": (replace("- train MAML\n", ""), "3 to 5 points, not 2"),
+    "sections in another order": (replace("## Summary", "## Quiz"), "once each, in this order"),
+    "no feedback": (replace("3. Third?", "Third?"), "the quiz has 2 numbered questions and 3 <details>"),
+    "one exercise": (replace("### Exercise 6.2", "### A task"), "2 to 4 exercises called 6.1, 6.2"),
+    "wrong number": (replace("### Exercise 6.2", "### Exercise 6.3"), "2 to 4 exercises called 6.1, 6.2"),
+    "no stub": (tags("still = None"), "needs one cell tagged 'exercise'"),
+    "stub outside": (tags("print", "exercise"), "stands outside an exercise"),
+    "two hints": (replace("<summary>Hint 3</summary>", "<summary>More</summary>"), "needs Hint 1, Hint 2, Hint 3"),
+    "no solution": (replace("```python\nstill = -38.26\n```", "-38.26"), "exercise 6.2 needs one Solution"),
+    "check of another": (replace('check("6.2"', 'check("6.1"'), 'does not call check("6.2"'),
+    "many cells": (repeat("print", 17), "code cells; at most 25"),
+    "many words": (replace("Claim.", "word " * 2600), "words outside exercises"),
+    "long cell": (replace("print(1 + 1)", LONG), "has 31 lines; at most 30"),
+    "wide cell": (replace("print(1 + 1)", "print(" + "1 + " * 30 + "1)"), "characters; at most 100"),
+    "long median": (tall, "the median cell has 12 lines"),
+    "no alt": (alt(""), "alt text ''; at least 20"),
+    "short alt": (alt("A curve."), "at least 20 characters"),
+    "same alt twice": (repeat("plot.show", 1), "repeats an alt text"),
+    "alt not in the cell": (
+        alt("A quite different alternative text.", cells=False),
+        "lacks its alt text in its metadata",
+    ),
+    "two figures": (two_figures, "shows 2 figures"),
+    "film that prints": (film_with_text, "it needs both tags and no other output"),
+    "film without a tag": (tags("plot.animate", "animation"), "it needs both tags"),
+    "ignored without a film": (tags("print", "nbval-ignore-output"), "but shows no film"),
+    "four films": (repeat("plot.animate", 3), "4 films; at most 3"),
+    "no source": (
+        outputs("show_source", output_type="display_data", data={"text/plain": "x"}),
+        "no function of the package",
+    ),
+    "slow": (seconds(61.0), "recorded seconds are 61.0"),
+    "no seconds": (seconds(None), "recorded seconds are None"),
+    "large": (stdout("x" * 2_000_001), "at most 2000000"),
+}

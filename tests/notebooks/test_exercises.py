@@ -1,0 +1,71 @@
+"""Every exercise as its chapter has it: the stub runs, the solution passes, each known mistake gets its own message.
+
+A stub, a solution and a check may use what the cell tagged "imports" brings in, and nothing else: each is run in a
+namespace in which only that cell was run before.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from metarl_lite.check import passes, verdict
+from metarl_lite.exercises import of_chapter
+from tools.execute import find
+from tools.standard import Chapter, ExerciseText
+
+
+@cache
+def read(path: Path) -> Chapter:
+    return Chapter.read(path)
+
+
+WRITTEN = [
+    pytest.param(path, exercise, id=f"{path.stem}-{exercise.name}")
+    for path in find([])
+    for exercise in read(path).exercises
+]
+
+
+def said(chapter: Chapter, answer: str, check: str) -> str:
+    """What the check cell prints for this answer."""
+    names: dict[str, Any] = {"__name__": "__main__"}
+    printed = io.StringIO()
+    with contextlib.redirect_stdout(printed):
+        for source in [*(cell.source for cell in chapter.tagged("imports")), answer, check]:
+            exec(compile(source, f"<{chapter.path.name}>", "exec"), names)
+    return printed.getvalue()
+
+
+@pytest.mark.parametrize("path", find([]), ids=lambda path: path.stem)
+def test_the_chapter_and_the_package_have_the_same_exercises(path: Path) -> None:
+    written = [exercise.name for exercise in read(path).exercises]
+    if written or read(path).number:
+        assert list(of_chapter(read(path).number)) == written
+
+
+@pytest.mark.parametrize(("path", "exercise"), WRITTEN)
+def test_stub_runs_and_is_not_attempted(path: Path, exercise: ExerciseText) -> None:
+    message = said(read(path), exercise.stubs[0], exercise.checks[0])
+    assert message.startswith(f"{exercise.name}: not attempted yet."), message
+
+
+@pytest.mark.parametrize(("path", "exercise"), WRITTEN)
+def test_solution_passes(path: Path, exercise: ExerciseText) -> None:
+    message = said(read(path), exercise.solutions[0], exercise.checks[0])
+    assert message.startswith(f"{exercise.name}: correct."), message
+
+
+@pytest.mark.parametrize(("path", "exercise"), WRITTEN)
+def test_reference_passes_and_each_mistake_gets_its_message(path: Path, exercise: ExerciseText) -> None:
+    known = of_chapter(read(path).number)[exercise.name]
+    assert passes(known.name, known.reference)
+    assert known.mistakes, "an exercise names at least one likely mistake"
+    for message, wrong in known.mistakes.items():
+        found = verdict(known.name, wrong)
+        assert (found.status, found.message) == ("mistake", message)

@@ -1,0 +1,175 @@
+"""Every check of `checks.py` reports a page that has its fault, and is silent about a page that has none."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import Browser, Page
+
+from . import checks
+from .conftest import ROOT, serve
+
+DOT = (
+    "data:image/png;base64,"
+    "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg=="
+)
+MATHJAX = '<script defer src="mathjax/tex-chtml-full.js"></script>'
+GOOD = f"""{MATHJAX}
+<p style="color: #222">Text with <code>code</code>, <a style="color: #0645ad" href="#here">a link</a> and
+<span class="math">\\(\\nabla_\\theta J\\)</span>.</p><h2 id="here">Here</h2>
+<div style="overflow-x: auto"><table style="width: 900px"><tr><td>wide, in a box</td></tr></table></div>
+<img src="{DOT}" alt="Return rises from -38 to -18 in one step.">
+<div class="cell_output"><img src="{DOT}" alt="The still frame of an animation."><canvas></canvas>
+<button hidden>Play</button></div>"""
+
+BAD = {
+    "rejected formula": MATHJAX + r'<span class="math">\(\left( x\)</span>',
+    "formula without delimiters": MATHJAX + r'<span class="math">\nabla J</span>',
+    "unknown command": MATHJAX + r'<span class="math">\(\nosuchcommand x\)</span>',
+    "no alt": f'<img src="{DOT}">',
+    "empty alt": f'<img src="{DOT}" alt=" ">',
+    "file name for alt": f'<img src="{DOT}" alt="_images/5fb99127a94b8aeb.png">',
+    "short alt": f'<img src="{DOT}" alt="figure">',
+    "alt used twice": f'<img src="{DOT}" alt="The same words twice."> <img src="{DOT}" alt="The same words twice.">',
+    "outside request": '<img src="http://outside.invalid/badge.svg" alt="A badge from another host.">',
+    "missing file": '<link rel="stylesheet" href="missing.css">',
+    "console error": '<script>console.error("a complaint")</script>',
+    "uncaught error": "<script>throw new Error('thrown')</script>",
+    "wide page": '<table style="width: 900px"><tr><td>wide</td></tr></table>',
+    "cut off": '<div style="overflow-x: hidden; width: 900px"><p style="width: 900px">wide</p></div>',
+    "faint text": '<p style="color: #999">faint</p>',
+    "faint text on a tint": '<p style="color: #777; background: rgba(0, 0, 0, .1)">faint</p>',
+    "dead picture": '<img src="missing.png" alt="A picture that is not there.">',
+    "canvas alone": '<div class="cell_output"><canvas></canvas></div>',
+    "dead control": '<div class="cell_output"><button>Play</button></div>',
+    "dead link": '<a href="nowhere.html">away</a>',
+    "dead anchor": '<a href="#nowhere">down</a> <a href="good.html#nowhere">there</a>',
+}
+
+
+def _name(fault: str) -> str:
+    return fault.replace(" ", "-")
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    root = tmp_path_factory.mktemp("literal")
+    shutil.copytree(ROOT / "book" / "static" / "mathjax", root / "mathjax")
+    head = '<!doctype html><html lang="en"><meta charset="utf-8"><link rel="icon" href="data:,">'
+    for name, body in {"good": GOOD, **BAD}.items():
+        text = f'{head}<title>{name}</title><body style="margin: 0"><article class="bd-article">{body}</article>'
+        (root / f"{_name(name)}.html").write_text(text, encoding="utf-8")
+    return root
+
+
+@pytest.fixture(scope="module")
+def literal(folder: Path) -> Iterator[str]:
+    yield from serve(folder)
+
+
+@pytest.fixture(scope="module")
+def watcher(page: Page, literal: str) -> checks.Traffic:
+    traffic = checks.Traffic(origin=literal)
+    traffic.watch(page)
+    return traffic
+
+
+@pytest.fixture
+def show(page: Page, watcher: checks.Traffic, literal: str) -> Callable[[str], Page]:
+    def opened(fault: str) -> Page:
+        page.goto("about:blank")
+        watcher.clear()
+        page.set_viewport_size({"width": 390, "height": 844})
+        page.goto(f"{literal}/{_name(fault)}.html")
+        checks.settle(page)
+        return page
+
+    return opened
+
+
+CHECKS: dict[str, tuple[Callable[[Page], list[str]], str]] = {
+    "rejected formula": (checks.broken_formulas, "rejected"),
+    "formula without delimiters": (checks.broken_formulas, "not typeset"),
+    "unknown command": (checks.broken_formulas, "unknown command"),
+    "no alt": (checks.bad_alts, "no alt text"),
+    "empty alt": (checks.bad_alts, "no alt text"),
+    "file name for alt": (checks.bad_alts, "file name"),
+    "short alt": (checks.bad_alts, "too little"),
+    "alt used twice": (checks.bad_alts, "twice"),
+    "wide page": (checks.overflow, "900 px"),
+    "cut off": (checks.overflow, "900 px"),
+    "faint text": (checks.faint_text, "faint"),
+    "faint text on a tint": (checks.faint_text, "faint"),
+}
+
+
+@pytest.mark.parametrize("fault", CHECKS)
+def test_fault_is_reported(fault: str, show: Callable[[str], Page]) -> None:
+    check, words = CHECKS[fault]
+    faults = check(show(fault))
+    assert any(words in found for found in faults), faults
+
+
+def test_good_page_has_no_fault(show: Callable[[str], Page], watcher: checks.Traffic) -> None:
+    page = show("good")
+    for check in {check for check, _ in CHECKS.values()}:
+        assert check(page) == []
+    assert watcher.outside() + watcher.failed + watcher.complaints == []
+    assert page.locator("mjx-container").count() == 1
+
+
+def test_outside_request_is_refused_and_reported(show: Callable[[str], Page], watcher: checks.Traffic) -> None:
+    show("outside request")
+    assert watcher.outside() == ["http://outside.invalid/badge.svg"]
+    assert [fault.split()[-1] for fault in watcher.failed] == ["http://outside.invalid/badge.svg"]
+
+
+def test_missing_file_is_reported(show: Callable[[str], Page], watcher: checks.Traffic, literal: str) -> None:
+    show("missing file")
+    assert watcher.failed == [f"404 {literal}/missing.css"]
+
+
+@pytest.mark.parametrize(("fault", "words"), [("console error", "a complaint"), ("uncaught error", "thrown")])
+def test_complaint_is_reported(fault: str, words: str, show: Callable[[str], Page], watcher: checks.Traffic) -> None:
+    show(fault)
+    assert any(words in complaint for complaint in watcher.complaints), watcher.complaints
+
+
+def test_brightness_tells_dark_from_light(show: Callable[[str], Page]) -> None:
+    page = show("good")
+    page.evaluate("document.body.style.background = '#fff'")
+    assert checks.brightness(page) == 255
+    page.evaluate("document.body.style.background = '#141414'")
+    assert checks.brightness(page) == 20
+
+
+def test_missing_stills_are_reported(browser: Browser, literal: str) -> None:
+    context = browser.new_context(java_script_enabled=False)
+    page = context.new_page()
+    expected = {
+        "good": "",
+        "dead picture": "without content",
+        "canvas alone": "without a still",
+        "dead control": "dead",
+    }
+    for fault, words in expected.items():
+        page.goto(f"{literal}/{_name(fault)}.html")
+        faults = checks.missing_stills(page)
+        assert len(faults) == bool(words), (fault, faults)
+        assert all(words in found for found in faults), (fault, faults)
+    context.close()
+
+
+def test_dead_links_are_reported(folder: Path) -> None:
+    faults = checks.dead_links(folder)
+    mine = [fault for fault in faults if fault.split(": ")[1].startswith("dead-")]
+    assert mine == [
+        "no such anchor: dead-anchor.html: #nowhere",
+        "no such anchor: dead-anchor.html: good.html#nowhere",
+        "no such file: dead-link.html: nowhere.html",
+        "no such file: dead-picture.html: missing.png",
+    ]
+    assert not [fault for fault in faults if ": good.html: " in fault]

@@ -1,0 +1,129 @@
+"""What can be said of the site without rendering it: contents, reference page, what is vendored, our extension."""
+
+from __future__ import annotations
+
+import ast
+import importlib.util
+import re
+from types import ModuleType
+
+import pytest
+import yaml
+
+from tools import chromium
+
+from .conftest import ROOT, executable, toc
+
+BOOK, PACKAGE = ROOT / "book", ROOT / "metarl_lite"
+# Not on the reference page: the command line, and the exercises, which would give away their solutions.
+NOT_LISTED = re.compile(r"metarl_lite(\.__main__|\.oracles|\.tasks|\.exercises.*)?")
+
+
+def module_name(path_parts: tuple[str, ...]) -> str:
+    return ".".join(path_parts).removesuffix(".py").removesuffix(".__init__")
+
+
+MODULES = {module_name(path.relative_to(ROOT).parts): path for path in PACKAGE.rglob("*.py")}
+
+
+def listed() -> list[str]:
+    return re.findall(r"automodule:: (\S+)", (BOOK / "api.md").read_text(encoding="utf-8"))
+
+
+def test_every_chapter_is_in_the_contents() -> None:
+    pages = toc()
+    chapters = [f"book/{path.stem}" for path in sorted(BOOK.glob("[0-9][0-9]_*.ipynb"))]
+    assert [page for page in pages if re.match(r"book/\d\d_", page)] == chapters
+    assert {f"book/{path.stem}" for path in BOOK.glob("*.md")} <= set(pages)
+    assert len(set(pages)) == len(pages)
+    missing = [page for page in pages if not any((ROOT / f"{page}{end}").is_file() for end in (".md", ".ipynb"))]
+    assert not missing
+
+
+def test_reference_names_every_module_once() -> None:
+    expected = {name for name in MODULES if not NOT_LISTED.fullmatch(name)}
+    assert set(listed()) == expected
+    assert len(listed()) == len(expected)
+
+
+def test_reference_lists_a_module_after_those_that_it_imports() -> None:
+    order = {name: place for place, name in enumerate(listed())}
+    wrong = []
+    for name in order:
+        package = name.split(".")[:-1]
+        for node in ast.walk(ast.parse(MODULES[name].read_text(encoding="utf-8"))):
+            if isinstance(node, ast.ImportFrom):
+                base = package[: len(package) - node.level + 1] if node.level else []
+                imported = ".".join([*base, *(node.module or "").split(".")])
+                if order.get(imported, -1) > order[name]:
+                    wrong.append(f"{name} imports {imported}")
+    assert not wrong
+
+
+def test_mathjax_has_its_licence_and_every_font_it_asks_for() -> None:
+    folder = BOOK / "static" / "mathjax"
+    script = (folder / "tex-chtml-full.js").read_text(encoding="utf-8")
+    asked = set(re.findall(r"MathJax_[A-Za-z0-9-]+\.woff\b", script))
+    there = {path.name for path in (folder / "output" / "chtml" / "fonts" / "woff-v2").iterdir()}
+    assert asked <= there
+    assert len(asked) > 20
+    assert "Apache License" in (folder / "LICENSE").read_text(encoding="utf-8")
+
+
+def test_our_styles_and_scripts_name_no_other_host() -> None:
+    for name in ("custom.css", "custom.js", "logo.svg", "favicon.svg"):
+        text = (BOOK / "static" / name).read_text(encoding="utf-8").replace("http://www.w3.org/2000/svg", "")
+        assert not re.search(r"https?:|url\(|@import", text), name
+
+
+def test_config_is_what_the_tests_rely_on() -> None:
+    config = yaml.safe_load((ROOT / "_config.yml").read_text(encoding="utf-8"))
+    assert config["repository"]["path_to_book"] == ""
+    assert config["execute"]["execute_notebooks"] == "off"
+    assert config["only_build_toc_files"] is True
+    assert not (ROOT / "_static").exists(), "jupyter-book would put every script in it on every page"
+
+
+@pytest.fixture(scope="module")
+def extension() -> ModuleType:
+    spec = importlib.util.spec_from_file_location("book_site", BOOK / "ext" / "book_site.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        (r"the gradient of $\log\pi(a|s)$, `[N]`.", r"the gradient of :math:`\log\pi(a|s)`, `[N]`."),
+        ("it costs $5 and then $6.", "it costs $5 and then $6."),
+        ("a `$literal$` stays", "a `$literal$` stays"),
+        ("num_tasks: N.", r"num_tasks: N\."),
+        ("  $$ x = 1 $$", "\n  .. math::\n\n      x = 1\n"),
+        ("$$ x = 1,\n   y = 2 $$.", "\n.. math::\n\n    x = 1,\n    y = 2.\n"),
+    ],
+)
+def test_formulas_of_docstrings(extension: ModuleType, text: str, expected: str) -> None:
+    assert extension.formulas(text) == expected
+
+
+def test_fields_of_dataclasses_are_explained_by_their_comments(extension: ModuleType) -> None:
+    source = "class Example:\n    rewards: float  # [N, E, T] what came\n    inner_lr: float = 0.1  # step size\n"
+    assert extension.explained(source) == [
+        ":param rewards: `[N, E, T]` what came",
+        ":type rewards: float",
+        ":param inner_lr: step size (default ``0.1``)",
+        ":type inner_lr: float",
+    ]
+
+
+def test_missing_browser_skips_with_the_command_and_fails_in_ci(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(chromium, "find", lambda: None)
+    monkeypatch.delenv("CI", raising=False)
+    with pytest.raises(pytest.skip.Exception, match=r"To get one: .*chromium"):
+        executable()
+    monkeypatch.setenv("CI", "true")
+    with pytest.raises(pytest.fail.Exception, match=r"To get one: .*chromium"):
+        executable()

@@ -1,0 +1,1 @@
+"""Tests of the families of tasks and of gymnasium in both directions."""
