@@ -2,7 +2,7 @@
 # installed into .venv, once, and again when pyproject.toml or constraints.txt has changed.
 #
 #   PYTHON=python3.12       the Python that makes .venv (the first time)
-#   PIP_FLAGS="..."         passed on to `pip install`, such as --index-url or --find-links of a mirror with CPU wheels of torch
+#   PIP_FLAGS="..."         passed on to `pip install`, such as --find-links FOLDER with a CPU build of torch
 #   CONSTRAINTS=            (empty) the newest versions instead of the tested ones
 #   ARGS="..."              passed on to pytest, such as ARGS="-k gae"
 #
@@ -62,9 +62,9 @@ define install
 @pins=; if [ -n "$(CONSTRAINTS)" ]; then \
   if $(PY) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 14))'; then pins="--constraint $(CONSTRAINTS)"; \
   else echo "The tested versions are for Python 3.11 to 3.13; this one is newer and gets the newest of everything."; fi; fi; \
-echo "Installing metarl_lite[$(1)] into .venv. The first time this takes one to five minutes, most of it for PyTorch ..."; \
-rm -f .venv/pip.log; \
-$(PY) -m pip install -qq --log .venv/pip.log $(PIP_FLAGS) $$pins --editable ".[$(1)]" || { \
+echo "Installing metarl_lite[$(1)] into .venv. The first time this takes some minutes, most of it for PyTorch ..."; \
+bar=off; [ ! -t 1 ] || bar=on; rm -f .venv/pip.log; \
+$(PY) -m pip install -qq --progress-bar $$bar --log .venv/pip.log $(PIP_FLAGS) $$pins --editable ".[$(1)]" || { \
   echo; echo "The installation failed. pip's reason is above, its whole account in .venv/pip.log."; \
   echo "'make $(MAKECMDGOALS)' goes on from here."; \
   echo "If a tested version does not exist for this machine, take the newest: make $(MAKECMDGOALS) CONSTRAINTS="; exit 1; }
@@ -79,11 +79,14 @@ endef
 
 comma := ,
 
+# What the tests need includes what the book needs: where they are installed, the book has nothing to add.
+FOR_BOOK := $(if $(wildcard .venv/.installed-test),.venv/.installed-test,.venv/.installed-book)
+
 setup: .venv/.installed-test
 
 # --- The book ---------------------------------------------------------------------------------------------------------
 
-book: .venv/.installed-book
+book: $(FOR_BOOK)
 	@echo "Rendering the book; this takes up to half a minute ..."
 	@rm -rf _build/html _build/.doctrees # a page that is not rendered anew keeps its warnings to itself
 	@$(PY) -c 'from jupyter_book.cli.main import main; main()' build . -W -n --keep-going -q >/dev/null || { \
@@ -93,12 +96,12 @@ book: .venv/.installed-book
 	@echo "Next: open that address in a browser; 'make serve' puts the book on http://localhost:$(PORT);"
 	@echo "      'make test' proves what it says."
 
-serve: .venv/.installed-book
+serve: $(FOR_BOOK)
 	@test -f $(HTML) || $(MAKE) --no-print-directory book
 	@echo "The book is on http://localhost:$(PORT) (Ctrl-C ends it)."
 	@$(PY) -m http.server $(PORT) --bind 127.0.0.1 --directory _build/html
 
-execute: .venv/.installed-book
+execute: $(FOR_BOOK)
 	@$(PY) -m tools.execute $(CH)
 
 # --- The proof --------------------------------------------------------------------------------------------------------

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from functools import cache
 
 import torch
 from torch import Tensor
@@ -121,6 +122,7 @@ def t_interval(scores: Tensor, level: float = 0.95) -> tuple[Tensor, Tensor]:
     return means.mean() - half, means.mean() + half
 
 
+@cache
 def t_quantile(probability: float, freedom: int) -> float:
     """The quantile of Student's t distribution, by integrating its density over the angle u, t = tan u.
 

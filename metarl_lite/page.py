@@ -141,7 +141,7 @@ def _one_palette(frames: Sequence[Image.Image], colours: int) -> tuple[list[Pixe
         strip.paste(frame, (0, place * frame.height))
     common = strip.quantize(colours, method=Image.Quantize.MAXCOVERAGE, dither=Image.Dither.NONE)
     palette = np.asarray((common.getpalette() or [])[: 3 * colours]).reshape(-1, 3)  # [colours, 3]
-    palette[(palette >= 250).all(axis=1)] = 255  # the background is white, not an average of nearly white
+    palette[(palette >= 245).all(axis=1)] = 255  # the background is white, not an average of nearly white
     common.putpalette(palette.ravel().tolist())
     pixels = [np.asarray(frame.quantize(palette=common, dither=Image.Dither.NONE)) for frame in frames]
     return pixels, palette.ravel().tolist() + [255] * (3 * (colours - len(palette)))

@@ -72,7 +72,7 @@ def linear_baseline(batch: Rollout, discount: float, ridge: float = 1e-5) -> Ten
     $$ V(s, t) = w^\top \big(s,\; s^2,\; \tau,\; \tau^2,\; \tau^3,\; 1\big), \qquad \tau = t / T , \qquad
        w = \arg\min_w \sum_{e,t} m_{et}\,(V - G_{et})^2 + \rho \lVert w \rVert^2 $$
 
-    with the mask m. Time runs within an episode, never over the flattened batch.
+    with the mask m and $\rho$ = `ridge` E T. Time runs within an episode, never over the flattened batch.
 
     Source: Duan et al. (2016), "Benchmarking deep reinforcement learning", section 4 and its released code.
     """

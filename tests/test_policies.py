@@ -13,6 +13,7 @@ from metarl_lite.policies import (
     categorical_sample,
     gaussian_log_prob,
     linear,
+    tanh,
     tile,
 )
 from metarl_lite.rng import generator
@@ -139,3 +140,13 @@ def test_parameters_of_another_network_are_refused() -> None:
     policy, other = MLPPolicy(2, 2, generator(0)), MLPPolicy(2, 2, generator(0), hidden=(8,))
     with pytest.raises(ValueError, match=r"do not fit this policy, which needs .*w2"):
         policy.replace(other.params())
+
+
+@pytest.mark.parametrize(("dtype", "close"), [(torch.float32, 3e-7), (torch.float64, 5e-16)])
+def test_both_ways_to_the_tangent_agree(dtype: torch.dtype, close: float) -> None:
+    x = torch.linspace(-12, 12, 10_001, dtype=torch.float64)
+    exact = x.tanh()
+    with torch.no_grad():
+        fast = tanh(x.to(dtype, copy=True))
+    assert (fast.double() - exact).abs().max() < close
+    assert torch.equal(tanh(x), exact)

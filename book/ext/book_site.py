@@ -2,19 +2,23 @@
 
 The package's docstrings hold Markdown's `code`, $inline$ and $$displayed$$ formulas, since they are also read in a
 notebook and in an editor. Sphinx wants reStructuredText. The fields of a dataclass are explained by the comment
-behind each; here they become parameters on the reference page. The footer gets the package's version.
+behind each; here they become parameters on the reference page. The footer gets the package's version, and one page
+the table of recorded run times.
 """
 
 from __future__ import annotations
 
 import dataclasses
 import inspect
+import json
 import re
+from pathlib import Path
 from typing import Any
 
 DISPLAYED = re.compile(r"^([ \t]*)\$\$(.+?)\$\$[ \t]*([.,;]?)[ \t]*$", re.DOTALL | re.MULTILINE)
 INLINE = re.compile(r"(?<![\\$`])\$(?![\s$])([^$`]+?)(?<!\s)\$(?![\d$])")
 INITIAL = re.compile(r"(?<=: )([A-Za-z])\.(?=\s|$)")
+RUN_TIMES = "<!-- run times -->"
 FIELD = re.compile(r"^ {4}(\w+): (.+?)(?: = (.+?))? {2,}# (.+)$", re.MULTILINE)
 
 
@@ -64,9 +68,23 @@ def version(app: Any, config: Any) -> None:
     options["extra_footer"] = f"{options.get('extra_footer', '')} metarl_lite {metarl_lite.__version__}."
 
 
+def run_times(app: Any, docname: str, source: list[str]) -> None:
+    """The seconds that `make execute` recorded in the notebooks take the place of a comment, as a table."""
+    if RUN_TIMES not in source[0]:
+        return
+    rows = ["| notebook | seconds |", "|---|---|"]
+    for path in sorted(Path(app.srcdir, "book").glob("[0-9][0-9]_*.ipynb")):
+        notebook = json.loads(path.read_text(encoding="utf-8"))
+        title = "".join(notebook["cells"][0]["source"]).splitlines()[0].lstrip("# ")
+        seconds = notebook["metadata"].get("metarl_lite", {}).get("seconds", float("nan"))
+        rows.append(f"| [{title}]({path.name}) | {seconds:.0f} |")
+    source[0] = source[0].replace(RUN_TIMES, "\n".join(rows))
+
+
 def setup(app: Any) -> dict[str, bool]:
     """Sphinx calls this once."""
     app.connect("config-inited", version, priority=100)
+    app.connect("source-read", run_times)
     app.connect("autodoc-process-docstring", before_napoleon, priority=100)
     app.connect("autodoc-process-docstring", after_napoleon, priority=900)
     return {"parallel_read_safe": True, "parallel_write_safe": True}

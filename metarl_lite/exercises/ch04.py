@@ -144,7 +144,8 @@ def _fit(observations: Tensor, targets: Tensor, mask: Tensor, time: Tensor) -> T
     features = torch.cat([observations, time, torch.ones_like(time)], -1)  # [N, E, T, F]
     x, y = (features * mask.unsqueeze(-1)).flatten(1, 2), (targets * mask).flatten(1, 2).unsqueeze(-1)
     weights: Tensor = torch.linalg.lstsq(x, y).solution  # [N, F, 1]
-    return (features @ weights.unsqueeze(1)).squeeze(-1) * mask
+    values: Tensor = (features @ weights.unsqueeze(1)).squeeze(-1)
+    return values
 
 
 def _time(observations: Tensor) -> Tensor:
@@ -153,13 +154,13 @@ def _time(observations: Tensor) -> Tensor:
 
 
 def _baseline(observations: Tensor, targets: Tensor, mask: Tensor) -> Tensor:
-    return _fit(observations, targets, mask, _time(observations))
+    return _fit(observations, targets, mask, _time(observations)) * mask
 
 
 def _flattened_time(observations: Tensor, targets: Tensor, mask: Tensor) -> Tensor:
     n, e, t, _ = observations.shape
     time = (torch.arange(e * t) / t).to(observations).reshape(1, e, t, 1).expand(n, e, t, 1)
-    return _fit(observations, targets, mask, time)
+    return _fit(observations, targets, mask, time) * mask
 
 
 def _pooled(observations: Tensor, targets: Tensor, mask: Tensor) -> Tensor:
@@ -172,10 +173,7 @@ def _fits_padding(observations: Tensor, targets: Tensor, mask: Tensor) -> Tensor
 
 
 def _shows_padding(observations: Tensor, targets: Tensor, mask: Tensor) -> Tensor:
-    time = _time(observations)
-    features = torch.cat([observations, time, torch.ones_like(time)], -1)
-    x, y = (features * mask.unsqueeze(-1)).flatten(1, 2), (targets * mask).flatten(1, 2).unsqueeze(-1)
-    return (features @ torch.linalg.lstsq(x, y).solution.unsqueeze(1)).squeeze(-1)
+    return _fit(observations, targets, mask, _time(observations))
 
 
 EXERCISES = [
@@ -201,12 +199,12 @@ EXERCISES = [
         reference=_loss,
         cases=_loss_cases,
         mistakes={
-            "You average over the coordinates of an action; log-densities of independent coordinates add.": _mean_over_coordinates,
+            "You average over the coordinates of an action; logs of independent densities add.": _mean_over_coordinates,
             "The sign is reversed: an optimiser would make good actions rarer.": _uphill,
             "Steps after the end of an episode count: the mask is not used.": _no_mask,
             "The sum is right, but it is divided by all steps; divide by the number really taken.": _counts_padding,
             "You average each episode first; every step really taken should weigh the same.": _mean_of_episode_means,
-            "This is the sum over steps; the loss is their mean, so that a step size does not depend on E and T.": _not_a_mean,
+            "This is the sum over steps; their mean keeps a step size free of E and T.": _not_a_mean,
         },
         tolerance=1e-9,
         praise="This line is all that either loop of MAML differentiates.",

@@ -1,0 +1,1 @@
+"""The marked equations of the chapters, each against the code that the chapter shows."""

@@ -1,0 +1,51 @@
+"""The marked equations of chapter 1 against the code and against brute force."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+
+from metarl_lite.oracles.navigation import locate_goal, mean_distance, standing_still_return
+from metarl_lite.rng import generator, normal
+from metarl_lite.tasks import PointGoal
+
+
+def test_eq_agnostic_return() -> None:
+    """A path that ignores the goal: the mean return over goals is minus the sum of d, and at most -T d(0)."""
+    tasks = PointGoal(horizon=8, dtype=torch.float64)
+    line = (torch.arange(300, dtype=torch.float64) + 0.5) / 300 - 0.5
+    task = {"goal": torch.cartesian_prod(line, line)}
+    moves = 0.08 * normal((8, 2), generator(0), torch.float64)
+    state = torch.zeros_like(task["goal"])
+    total, places = torch.zeros(len(state), dtype=torch.float64), []
+    for move in moves:
+        state, reward, _ = tasks.step(task, state, move.expand_as(state), state[:, :0])
+        total += reward  # the early end is left aside, as in the equation
+        places.append(state[0])
+    by_place = -mean_distance(torch.stack(places)).sum().item()
+    assert total.mean().item() == pytest.approx(by_place, abs=1e-4)
+    assert by_place <= standing_still_return(8) + 1e-12
+
+
+def test_eq_standing_still() -> None:
+    """100 (sqrt 2 + asinh 1) / 6 is 38.260, and is the integral of the distance."""
+    closed = 100 * (math.sqrt(2) + math.asinh(1)) / 6
+    assert round(closed, 3) == 38.260
+    assert -standing_still_return() == pytest.approx(closed, abs=1e-12)
+    line = (torch.arange(1000, dtype=torch.float64) + 0.5) / 1000 - 0.5
+    distance = torch.cartesian_prod(line, line).norm(dim=1).mean().item()
+    assert 100 * distance == pytest.approx(closed, abs=1e-4)
+
+
+def test_eq_locate_goal() -> None:
+    """The two linear equations hold at the goal, and `locate_goal` finds it, for a batch of goals."""
+    goals = PointGoal(dtype=torch.float64).sample(50, generator(1))["goal"]
+    places = normal((50, 3, 2), generator(2), torch.float64)
+    rho = (places - goals.unsqueeze(1)).norm(dim=-1)
+    for k in (1, 2):
+        left = 2 * ((places[:, k] - places[:, 0]) * goals).sum(-1)
+        right = (places[:, k] ** 2).sum(-1) - (places[:, 0] ** 2).sum(-1) - rho[:, k] ** 2 + rho[:, 0] ** 2
+        assert torch.allclose(left, right, rtol=0, atol=1e-12)
+    assert torch.allclose(locate_goal(places, rho), goals, rtol=0, atol=1e-6)

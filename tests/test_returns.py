@@ -1,0 +1,301 @@
+"""Returns and advantages against arrays worked out by hand, and the baseline against numpy, task by task.
+
+Each check is a function of the function it is given, so that the broken variants at the end can be fed to it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+from metarl_lite.returns import discounted_returns, gae, linear_baseline, with_advantages
+from metarl_lite.rng import generator, normal, uniform
+from metarl_lite.types import Rollout
+
+F64 = torch.float64
+
+
+def array(*numbers: float) -> Tensor:
+    return torch.tensor(numbers, dtype=F64)
+
+
+def batch_with_ends(seed: int = 0, n: int = 3, e: int = 4, t: int = 6, o: int = 2) -> Rollout:
+    """Random numbers, and episodes of which most end early; after the end rewards are 0, as `rollout` has it."""
+    gen = generator(seed)
+    length = 1 + (uniform((n, e), gen, F64) * 2 * t).long().clamp(max=t - 1)  # about half reach the horizon
+    step = torch.arange(t).expand(n, e, t)
+    mask = (step < length.unsqueeze(-1)).to(F64)
+    return Rollout(
+        observations=normal((n, e, t, o), gen, F64),
+        actions=normal((n, e, t, 1), gen, F64),
+        rewards=normal((n, e, t), gen, F64) * mask + 3 * mask * torch.arange(n, dtype=F64).reshape(n, 1, 1),
+        mask=mask,
+        terminated=(step == length.unsqueeze(-1) - 1) & (length.unsqueeze(-1) < t),
+        last_observations=normal((n, e, o), gen, F64),
+    )
+
+
+# --- Reward-to-go -----------------------------------------------------------------------------------------------------
+
+
+def check_discounted_returns(function: Any) -> None:
+    rewards = torch.stack([array(1, 2, 3), array(0, 0, -4)]).unsqueeze(0)  # [1, 2, 3]
+    torch.testing.assert_close(function(rewards, 0.5)[0], torch.stack([array(2.75, 3.5, 3), array(-1, -2, -4)]))
+    torch.testing.assert_close(function(rewards, 1.0)[0], torch.stack([array(6, 5, 3), array(-4, -4, -4)]))
+    torch.testing.assert_close(function(rewards, 0.0), rewards)
+
+
+def test_discounted_returns_by_hand() -> None:
+    check_discounted_returns(discounted_returns)
+    torch.testing.assert_close(discounted_returns(array(5), 0.9), array(5))
+
+
+@pytest.mark.parametrize("discount", [-0.1, 1.01, float("nan")])
+def test_a_discount_out_of_range_is_refused_by_name(discount: float) -> None:
+    with pytest.raises(ValueError, match=r"discount = .*between 0 and 1"):
+        discounted_returns(array(1, 2), discount)
+
+
+# --- GAE --------------------------------------------------------------------------------------------------------------
+
+REWARDS, VALUES, LAST = array(1, 0, 2), array(0.5, 1, 1.5), torch.tensor(3.0, dtype=F64)
+BY_HAND = {0.0: array(1, -0.25, 2), 0.5: array(1.0625, 0.25, 2), 1.0: array(1.375, 0.75, 2)}
+BY_HAND_ENDED = {0.0: array(1, -1, 2), 0.5: array(0.75, -1, 2), 1.0: array(0.5, -1, 2)}  # the second step is an end
+
+
+def check_gae(function: Any) -> None:
+    ended = torch.tensor([False, True, False])
+    for lam, expected in BY_HAND.items():
+        torch.testing.assert_close(function(REWARDS, VALUES, LAST, 0.5, lam), expected)
+        torch.testing.assert_close(
+            function(REWARDS, VALUES, LAST, 0.5, lam, torch.zeros(3, dtype=torch.bool)), expected
+        )
+        torch.testing.assert_close(function(REWARDS, VALUES, LAST, 0.5, lam, ended), BY_HAND_ENDED[lam])
+    # The value after the last step counts with one discount, and with none of it where it is 0.
+    torch.testing.assert_close(function(REWARDS, VALUES, 0 * LAST, 0.5, 1.0), array(1, 0, 0.5))
+
+
+def test_gae_by_hand() -> None:
+    check_gae(gae)
+
+
+def test_gae_works_on_any_leading_dimensions() -> None:
+    batch = batch_with_ends()
+    values, last = normal((3, 4, 6), generator(1), F64), normal((3, 4), generator(2), F64)
+    whole = gae(batch.rewards, values, last, 0.9, 0.7, batch.terminated)
+    for n in range(3):
+        for e in range(4):
+            alone = gae(batch.rewards[n, e], values[n, e], last[n, e], 0.9, 0.7, batch.terminated[n, e])
+            torch.testing.assert_close(whole[n, e], alone)
+
+
+def test_gae_with_lambda_1_is_the_return_less_the_value_and_with_values_of_0_another_discount() -> None:
+    batch = batch_with_ends()
+    values, end = normal((3, 4, 6), generator(1), F64) * batch.mask, torch.zeros(3, 4, dtype=F64)
+    full = gae(batch.rewards, values, end, 0.9, 1.0, batch.terminated)
+    torch.testing.assert_close(full * batch.mask, discounted_returns(batch.rewards, 0.9) * batch.mask - values)
+    plain = gae(batch.rewards, 0 * values, end, 0.9, 0.5, batch.terminated)
+    torch.testing.assert_close(plain * batch.mask, discounted_returns(batch.rewards, 0.45) * batch.mask)
+
+
+@pytest.mark.parametrize(("discount", "lam", "name"), [(2.0, 0.5, "discount"), (0.5, -1.0, "lam")])
+def test_gae_refuses_numbers_out_of_range_by_name(discount: float, lam: float, name: str) -> None:
+    with pytest.raises(ValueError, match=rf"{name} = "):
+        gae(REWARDS, VALUES, LAST, discount, lam)
+
+
+# --- The baseline -----------------------------------------------------------------------------------------------------
+
+
+def numpy_baseline(batch: Rollout, discount: float, ridge: float) -> np.ndarray:
+    """The same fit by numpy.linalg.lstsq, one task at a time; the ridge as extra rows, the mask by leaving rows out."""
+    obs, mask = batch.observations.numpy(), batch.mask.numpy().astype(bool)
+    n, e, t, o = obs.shape
+    values = np.zeros((n, e, t))
+    for task in range(n):
+        rows, targets, places = [], [], []
+        for episode in range(e):
+            for step in range(t):
+                if not mask[task, episode, step]:
+                    continue
+                s, tau = obs[task, episode, step], step / t
+                rows.append([*s, *s**2, tau, tau**2, tau**3, 1.0])
+                gain = [discount**k * batch.rewards[task, episode, step + k].item() for k in range(t - step)]
+                targets.append(sum(gain))
+                places.append((task, episode, step))
+        features = np.vstack([rows, np.sqrt(ridge * e * t) * np.eye(2 * o + 4)])
+        weights, *_ = np.linalg.lstsq(features, np.array(targets + [0.0] * (2 * o + 4)), rcond=None)
+        for row, place in zip(rows, places, strict=True):
+            values[place] = row @ weights
+    return values
+
+
+def check_baseline(function: Any) -> None:
+    for seed, ridge in ((0, 1e-5), (1, 0.1)):
+        batch = batch_with_ends(seed, n=3, e=5, t=8)
+        expected = torch.from_numpy(numpy_baseline(batch, 0.9, ridge))
+        torch.testing.assert_close(function(batch, 0.9, ridge), expected, atol=1e-7, rtol=1e-7)
+
+
+def test_the_baseline_is_the_least_squares_fit_of_every_task_by_itself() -> None:
+    check_baseline(linear_baseline)
+
+
+def test_the_baseline_survives_features_that_repeat_one_another() -> None:
+    """A constant observation, one step: all features are the same, and only the ridge tells them apart."""
+    batch = batch_with_ends(t=1, e=10, o=1)
+    batch = replace(batch, observations=torch.ones_like(batch.observations))
+    fitted = linear_baseline(batch, 1.0)
+    torch.testing.assert_close(fitted, batch.rewards.mean(1, keepdim=True).expand_as(fitted), rtol=1e-4, atol=1e-4)
+
+
+# --- Both together ----------------------------------------------------------------------------------------------------
+
+
+def test_advantages_are_gae_on_the_baseline_with_nothing_after_the_horizon() -> None:
+    batch = batch_with_ends()
+    values = linear_baseline(batch, 0.9)
+    expected = gae(batch.rewards, values, torch.zeros(3, 4, dtype=F64), 0.9, 0.7, batch.terminated) * batch.mask
+    ready = with_advantages(batch, 0.9, 0.7)
+    torch.testing.assert_close(ready.advantages, expected)
+    assert batch.advantages is None, "the given batch is not changed"
+
+
+def check_normalised(function: Any) -> None:
+    batch = batch_with_ends()
+    advantages = function(batch).advantages
+    for n in range(3):
+        valid = advantages[n][batch.mask[n].bool()]
+        assert abs(valid.mean()) < 1e-10
+        assert abs(valid.std(correction=0) - 1) < 1e-6
+    assert (advantages[batch.mask == 0] == 0).all()
+    scaled = function(replace(batch, rewards=1000 * batch.rewards)).advantages
+    torch.testing.assert_close(scaled, advantages, atol=1e-6, rtol=1e-6)
+
+
+def test_normalised_advantages_have_mean_0_and_deviation_1_in_each_task_at_any_scale() -> None:
+    check_normalised(lambda batch: with_advantages(batch, normalise=True))
+
+
+def test_a_task_without_any_reward_has_advantages_of_0_and_not_nan() -> None:
+    batch = batch_with_ends()
+    ready = with_advantages(replace(batch, rewards=0 * batch.rewards), normalise=True)
+    assert torch.equal(ready.advantages, torch.zeros(3, 4, 6, dtype=F64))
+
+
+# --- Broken variants: each is a bug that was met in public code -------------------------------------------------------
+
+
+def total_return(rewards: Tensor, discount: float) -> Tensor:
+    return discounted_returns(rewards, discount)[..., :1].expand_as(rewards)
+
+
+def discount_from_the_start(rewards: Tensor, discount: float) -> Tensor:
+    return discounted_returns(rewards, discount) * discount ** torch.arange(rewards.shape[-1])
+
+
+def runs_into_the_next_episode(rewards: Tensor, discount: float) -> Tensor:
+    return discounted_returns(rewards.flatten(1), discount).reshape(rewards.shape)
+
+
+def deaf_to_ends(
+    rewards: Tensor, values: Tensor, last: Tensor, discount: float, lam: float, ended: Any = None
+) -> Tensor:
+    return gae(rewards, values, last, discount, lam)
+
+
+def bootstraps_past_an_end(
+    rewards: Tensor, values: Tensor, last: Tensor, discount: float, lam: float, ended: Any = None
+) -> Tensor:
+    """Adds the value of the next state although the dynamics have ended the episode."""
+    alive = torch.ones_like(rewards) if ended is None else 1 - ended.to(rewards.dtype)
+    following = torch.cat([values[..., 1:], last.unsqueeze(-1)], -1)
+    return gae(rewards + discount * (1 - alive) * following, values, last, discount, lam, ended)
+
+
+def forgets_the_last_value(
+    rewards: Tensor, values: Tensor, last: Tensor, discount: float, lam: float, ended: Any = None
+) -> Tensor:
+    return gae(rewards, values, 0 * last, discount, lam, ended)
+
+
+def invents_a_last_value(
+    rewards: Tensor, values: Tensor, last: Tensor, discount: float, lam: float, ended: Any = None
+) -> Tensor:
+    return gae(rewards, values, values[..., -1], discount, lam, ended)
+
+
+def fit(batch: Rollout, discount: float, ridge: float, time: Tensor) -> Tensor:
+    obs, mask = batch.observations, batch.mask.unsqueeze(-1)
+    features = torch.cat([obs, obs**2, time, time**2, time**3, torch.ones_like(time)], -1)
+    flat, target = (features * mask).flatten(1, 2), discounted_returns(batch.rewards, discount).flatten(1, 2)
+    gram = flat.mT @ flat + ridge * obs.shape[1] * obs.shape[2] * torch.eye(features.shape[-1], dtype=F64)
+    weights = torch.linalg.solve(gram, flat.mT @ target.unsqueeze(-1))
+    return (features @ weights.unsqueeze(1)).squeeze(-1) * batch.mask
+
+
+def within_an_episode(batch: Rollout) -> Tensor:
+    n, e, t, _ = batch.observations.shape
+    return (torch.arange(t, dtype=F64) / t).reshape(1, 1, t, 1).expand(n, e, t, 1)
+
+
+def time_over_the_flattened_batch(batch: Rollout, discount: float, ridge: float) -> Tensor:
+    """Gotcha: the time feature counts on from one episode to the next."""
+    n, e, t, _ = batch.observations.shape
+    return fit(batch, discount, ridge, (torch.arange(e * t, dtype=F64) / t).reshape(1, e, t, 1).expand(n, e, t, 1))
+
+
+def one_fit_for_all_tasks(batch: Rollout, discount: float, ridge: float) -> Tensor:
+    pooled = {name: getattr(batch, name).flatten(0, 1).unsqueeze(0) for name in ("observations", "rewards", "mask")}
+    return fit(replace(batch, **pooled), discount, ridge, within_an_episode(replace(batch, **pooled))).reshape(
+        batch.rewards.shape
+    )
+
+
+def fits_padding(batch: Rollout, discount: float, ridge: float) -> Tensor:
+    unmasked = replace(batch, mask=torch.ones_like(batch.mask))
+    return fit(unmasked, discount, ridge, within_an_episode(batch)) * batch.mask
+
+
+def normalises_over_all_tasks(batch: Rollout) -> Rollout:
+    ready = with_advantages(batch)
+    valid = ready.advantages[batch.mask.bool()]
+    return replace(ready, advantages=(ready.advantages - valid.mean()) / valid.std() * batch.mask)
+
+
+def normalises_padding_too(batch: Rollout) -> Rollout:
+    a = with_advantages(batch).advantages
+    return replace(batch, advantages=(a - a.mean((1, 2), keepdim=True)) / a.std((1, 2), keepdim=True))
+
+
+def test_the_fit_of_the_broken_variants_is_itself_sound() -> None:
+    check_baseline(lambda batch, discount, ridge: fit(batch, discount, ridge, within_an_episode(batch)))
+
+
+@pytest.mark.parametrize(
+    ("check", "broken"),
+    [
+        (check_discounted_returns, total_return),
+        (check_discounted_returns, discount_from_the_start),
+        (check_discounted_returns, runs_into_the_next_episode),
+        (check_gae, deaf_to_ends),
+        (check_gae, bootstraps_past_an_end),
+        (check_gae, forgets_the_last_value),
+        (check_gae, invents_a_last_value),
+        (check_baseline, time_over_the_flattened_batch),
+        (check_baseline, one_fit_for_all_tasks),
+        (check_baseline, fits_padding),
+        (check_normalised, normalises_over_all_tasks),
+        (check_normalised, normalises_padding_too),
+        (check_normalised, with_advantages),
+    ],
+    ids=lambda function: function.__name__,
+)
+def test_a_broken_variant_fails_its_check(check: Any, broken: Any) -> None:
+    with pytest.raises(AssertionError):
+        check(broken)
