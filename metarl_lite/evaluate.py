@@ -128,13 +128,15 @@ def t_quantile(probability: float, freedom: int) -> float:
 
     For example t_quantile(.975, 4) = 2.7764, and with more degrees of freedom it falls towards the normal's 1.9600.
     """
-    u = torch.linspace(-math.pi / 2, math.pi / 2, 200_001, dtype=torch.float64)[1:-1]
-    t = u.tan()
-    # Density times dt/du, 1 + t^2, up to a constant; bounded for every number of degrees of freedom.
-    density = (1 + t**2) * (1 + t**2 / freedom) ** (-(freedom + 1) / 2)
-    cumulative = torch.cumulative_trapezoid(density, u)
-    index = torch.searchsorted(cumulative / cumulative[-1], probability)
-    return float(t[int(index) + 1])
+    u = torch.linspace(-math.pi / 2, math.pi / 2, 20_001, dtype=torch.float64)
+    cos2 = u.cos().square()
+    width = cos2 + u.sin().square() / freedom
+    density = (cos2 / width) ** ((freedom - 1) / 2) / width  # times dt/du, up to a constant; bounded for every freedom
+    cumulative = torch.cumulative_trapezoid(density, u)  # at u[1:]
+    cumulative = cumulative / cumulative[-1]
+    i = int(torch.searchsorted(cumulative, probability).clamp(1, len(cumulative) - 1))
+    step = (probability - cumulative[i - 1]) / (cumulative[i] - cumulative[i - 1])
+    return math.tan(u[i] + step * (u[i + 1] - u[i]))
 
 
 def _seeds_by_tasks(scores: Tensor, level: float) -> Tensor:

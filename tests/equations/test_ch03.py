@@ -1,0 +1,91 @@
+"""The marked equations of chapter 3, each against code that does not use the package's own."""
+
+from __future__ import annotations
+
+import math
+from fractions import Fraction
+
+import pytest
+import torch
+
+from metarl_lite.evaluate import adaptation_curve, iqm
+from metarl_lite.exercises import find
+from metarl_lite.maml import MAMLConfig
+from metarl_lite.oracles.bandits import greedy, in_turn, play
+from metarl_lite.policies import MLPPolicy
+from metarl_lite.rng import generator, normal, uniform
+from metarl_lite.tasks.navigation import PointGoal
+
+F64 = torch.float64
+
+
+def test_eq_adaptation_curve() -> None:
+    """J_K is a mean over tasks of mean returns; a policy of which nothing is learned has a flat curve."""
+    tasks = PointGoal(horizon=8, dtype=F64)
+    policy, task = MLPPolicy.for_tasks(tasks, generator(0), hidden=(4,)), tasks.sample(2000, generator(1))
+    config = MAMLConfig(inner_steps=2, episodes=4, inner_lr=1e-9)
+    curve = adaptation_curve(tasks, policy, task, config, generator(2))  # [3, N]
+    error = (curve[1:] - curve[:1]).std(1) / 2000**0.5
+    assert ((curve[1:] - curve[:1]).mean(1).abs() < 4 * error).all()
+    rewards = normal((3, 4, 5), generator(3), F64)
+    by_loop = [sum(rewards[n, k].sum() for n in range(3)) / 3 for k in range(4)]
+    torch.testing.assert_close(find("3.1").reference(rewards), torch.stack(by_loop))
+
+
+@pytest.mark.parametrize("arms", [1, 2, 5])
+def test_eq_best_arm(arms: int) -> None:
+    """The integral over a fine grid, and k / (k + 1); a simulation agrees."""
+    x = (torch.arange(100_000, dtype=F64) + 0.5) / 100_000
+    assert (1 - x**arms).mean().item() == pytest.approx(arms / (arms + 1), abs=1e-9)
+    best = uniform((100_000, arms), generator(arms), F64).max(1).values
+    assert abs(best.mean() - arms / (arms + 1)) < 4 * best.std() / 100_000**0.5
+
+
+def test_eq_objectives() -> None:
+    """Free is the last episode, paid the sum of all; with K = 0 they are the same."""
+    gen = generator(0)
+    arms = uniform((20_000, 3), gen, F64)
+    paid = play(in_turn, arms, 7, gen)
+    assert abs(paid[:, -1].mean() - 1 / 2) < 0.01, "free: the seventh pull of an agent that learns nothing"
+    assert abs(paid.sum(1).mean() - 7 / 2) < 0.02, "paid: seven such pulls"
+    alone = play(greedy, arms, 1, gen)
+    assert torch.equal(alone[:, -1], alone.sum(1))
+
+
+@pytest.mark.parametrize(("d", "n"), [(0.5, 3), (0.5, 22), (1.0, 5)])
+def test_eq_wrong_ranking(d: float, n: int) -> None:
+    expected = 0.5 * math.erfc(d * math.sqrt(n / 2) / math.sqrt(2))
+    means = normal((2, 200_000, n), generator(n), F64).mean(-1)
+    share = (means[0] + d < means[1]).double().mean().item()
+    assert abs(share - expected) < 4 * math.sqrt(expected * (1 - expected) / 200_000)
+    assert torch.special.ndtr(torch.tensor(-d * math.sqrt(n / 2), dtype=F64)).item() == pytest.approx(expected)
+
+
+def test_how_many_seeds_the_exercise_asks_for() -> None:
+    def wrong(n: int) -> float:
+        return 0.5 * math.erfc(0.5 * math.sqrt(n / 2) / math.sqrt(2))
+
+    assert wrong(find("3.4").reference) < 0.05 < wrong(find("3.4").reference - 1)
+
+
+def test_eq_score_table() -> None:
+    """Scores of one seed go together: their covariance is the variance of the seed's effect."""
+    gen, tau = generator(4), 3.0
+    seed, task = normal((50_000, 2, 1), gen, F64), tau * normal((50_000, 1, 2), gen, F64)
+    table = seed + task + normal((50_000, 2, 2), gen, F64)  # repetitions x seeds x tasks
+    covariance = torch.cov(table.flatten(1).T)  # of x_11, x_12, x_21, x_22
+    expected = torch.tensor([[11, 1, 9, 0], [1, 11, 0, 9], [9, 0, 11, 1], [0, 9, 1, 11]], dtype=F64)
+    torch.testing.assert_close(covariance, expected, atol=0.3, rtol=0)
+
+
+@pytest.mark.parametrize("n", [1, 2, 3, 4, 5, 7, 8, 10])
+def test_eq_iqm(n: int) -> None:
+    """The weights by fractions, as the equation has them: the length of an intersection of two intervals."""
+    scores = normal((n,), generator(n), F64)
+    weights = []
+    for i in range(1, n + 1):
+        low, high = max(Fraction(i - 1, n), Fraction(1, 4)), min(Fraction(i, n), Fraction(3, 4))
+        weights.append(2 * max(high - low, Fraction(0)))
+    assert sum(weights) == 1
+    expected = sum(float(w) * x for w, x in zip(weights, scores.sort().values, strict=True))
+    torch.testing.assert_close(iqm(scores), expected)

@@ -1,0 +1,95 @@
+"""Equations of chapter 5, computed from their symbols, against `adapt` and `linear`."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from metarl_lite.losses import policy_gradient
+from metarl_lite.maml import adapt
+from metarl_lite.policies import MLPPolicy, linear, tile
+from metarl_lite.returns import with_advantages
+from metarl_lite.rng import generator, normal
+from metarl_lite.rollout import rollout
+from metarl_lite.tasks.navigation import PointGoal
+from metarl_lite.types import Params, Rollout
+
+
+def small(num_tasks: int) -> tuple[MLPPolicy, Rollout]:
+    gen, tasks = generator(3), PointGoal(horizon=6, dtype=torch.float64)
+    policy = MLPPolicy.for_tasks(tasks, gen, hidden=(4,))
+    params, task = tile(policy.params(), num_tasks), tasks.sample(num_tasks, gen)
+    return policy, with_advantages(rollout(tasks, policy, params, task, 5, gen))
+
+
+def of_task(batch: Rollout, i: int) -> Rollout:
+    return Rollout(**{name: leaf[i : i + 1] for name, leaf in vars(batch).items()})
+
+
+def test_eq_inner_step() -> None:
+    policy, support = small(3)
+    adapted = adapt(policy, tile(policy.params(), 3), support, policy_gradient, 0.2)
+    for i in range(3):
+        theta = policy.params()
+        loss = policy_gradient(policy, tile(theta, 1), of_task(support, i)).sum()
+        for (name, p), g in zip(theta.items(), torch.autograd.grad(loss, list(theta.values())), strict=True):
+            torch.testing.assert_close(adapted[name][i], p - 0.2 * g, rtol=0, atol=1e-10)
+
+
+def test_eq_batched_layer() -> None:
+    gen = generator(0)
+    x, weight, bias = (normal(shape, gen, torch.float64) for shape in ((3, 5, 2), (3, 2, 4), (3, 4)))
+    expected = torch.zeros(3, 5, 4, dtype=torch.float64)
+    for n in range(3):
+        for sample in range(5):
+            for j in range(4):
+                expected[n, sample, j] = sum(x[n, sample, i] * weight[n, i, j] for i in range(2)) + bias[n, j]
+    torch.testing.assert_close(linear(x, weight, bias), expected, rtol=0, atol=1e-12)
+    shared = tile({"w": weight[0], "b": bias[0]}, 3)  # takes another path where no gradient is asked for
+    with torch.no_grad():
+        plain = linear(x, shared["w"], shared["b"])
+    torch.testing.assert_close(plain, x @ weight[0] + bias[0], rtol=0, atol=1e-12)
+
+
+def test_eq_summed_loss() -> None:
+    policy, support = small(4)
+    params: Params = {
+        name: (p + 0.1 * normal(tuple(p.shape), generator(1), torch.float64)).detach().requires_grad_()
+        for name, p in tile(policy.params(), 4).items()
+    }
+    together = torch.autograd.grad(policy_gradient(policy, params, support).sum(), list(params.values()))
+    for i in range(4):
+        own = {name: p[i : i + 1].detach().requires_grad_() for name, p in params.items()}
+        alone = torch.autograd.grad(policy_gradient(policy, own, of_task(support, i)).sum(), list(own.values()))
+        for all_tasks, one in zip(together, alone, strict=True):
+            torch.testing.assert_close(all_tasks[i], one[0], rtol=0, atol=1e-10)
+
+
+def test_eq_optimism() -> None:
+    """Exactly, by listing all outcomes: one pull of a two-armed bandit with pi = (p, 1 - p) and rewards 1 and 0.3."""
+    theta = torch.tensor([0.4, -0.2], dtype=torch.float64)
+    p, rewards = theta.softmax(0), torch.tensor([1.0, 0.3], dtype=torch.float64)
+    estimates: list[Tensor] = [rewards[a] * (torch.eye(2, dtype=torch.float64)[a] - p) for a in range(2)]
+    mean = sum((p[a] * estimates[a] for a in range(2)), torch.zeros(2, dtype=torch.float64))
+    covariance = sum(
+        (p[a] * torch.outer(estimates[a] - mean, estimates[a] - mean) for a in range(2)),
+        torch.zeros(2, 2, dtype=torch.float64),
+    )
+    same = sum(p[a] * estimates[a] @ estimates[a] for a in range(2))
+    fresh = sum(p[a] * p[b] * estimates[a] @ estimates[b] for a in range(2) for b in range(2))
+    assert abs(same - (mean @ mean + covariance.trace())) < 1e-14
+    assert abs(fresh - mean @ mean) < 1e-14
+
+
+def test_disturbing_one_task_moves_no_other() -> None:
+    policy, support = small(3)
+    params = tile(policy.params(), 3)
+    before = adapt(policy, params, support, policy_gradient, 0.2)
+    assert support.advantages is not None
+    flipped = support.advantages.clone()
+    flipped[1] *= -1
+    disturbed = Rollout(**vars(support) | {"advantages": flipped})
+    after = adapt(policy, params, disturbed, policy_gradient, 0.2)
+    for name, p in before.items():
+        assert torch.equal(p[[0, 2]], after[name][[0, 2]])
+    assert not torch.equal(before["w0"][1], after["w0"][1])
