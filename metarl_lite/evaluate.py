@@ -110,6 +110,8 @@ def bootstrap_interval(
 def t_interval(scores: Tensor, level: float = 0.95) -> tuple[Tensor, Tensor]:
     r"""Student's interval for the mean over seeds: $\bar x \pm t_{S-1} \, s / \sqrt S$ of the seeds' mean scores.
 
+    It serves for any independent scores, `[S]`: those of independent tasks, for one.
+
     Args:
         scores: `[S, M]` or `[S]`, as in `bootstrap_interval`.
         level: nominal coverage; exact where the seeds' means are normal.

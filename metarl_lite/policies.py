@@ -137,6 +137,12 @@ class MLPPolicy:
         given = {name: tuple(p.shape) for name, p in params.items()}
         if given != shapes:
             raise ValueError(f"parameters of shapes {given} do not fit this policy, which needs {shapes}.")
+        for name, p in params.items():
+            if p.dtype != self.dtype:
+                raise ValueError(
+                    f"parameter {name!r} is of type {p.dtype}, but this policy computes in {self.dtype}: "
+                    f"convert it with .to({self.dtype}), or make the policy with dtype={p.dtype}."
+                )
         other = copy(self)
         other._params = {name: p.detach().clone() for name, p in params.items()}
         return other

@@ -142,6 +142,13 @@ def test_parameters_of_another_network_are_refused() -> None:
         policy.replace(other.params())
 
 
+def test_parameters_of_another_type_are_refused() -> None:
+    policy = MLPPolicy(2, 2, generator(0))
+    double = {name: p.detach().double() for name, p in policy.params().items()}
+    with pytest.raises(ValueError, match=r"'w0' is of type torch\.float64, but this policy computes in torch\.float32"):
+        policy.replace(double)
+
+
 @pytest.mark.parametrize(("dtype", "close"), [(torch.float32, 3e-7), (torch.float64, 5e-16)])
 def test_both_ways_to_the_tangent_agree(dtype: torch.dtype, close: float) -> None:
     x = torch.linspace(-12, 12, 10_001, dtype=torch.float64)

@@ -12,13 +12,14 @@ import dataclasses
 import inspect
 import json
 import re
+import statistics
 from pathlib import Path
 from typing import Any
 
 DISPLAYED = re.compile(r"^([ \t]*)\$\$(.+?)\$\$[ \t]*([.,;]?)[ \t]*$", re.DOTALL | re.MULTILINE)
 INLINE = re.compile(r"(?<![\\$`])\$(?![\s$])([^$`]+?)(?<!\s)\$(?![\d$])")
 INITIAL = re.compile(r"(?<=: )([A-Za-z])\.(?=\s|$)")
-RUN_TIMES = "<!-- run times -->"
+RUN_TIMES, YARDSTICK = "<!-- run times -->", "<!-- yardstick -->"
 FIELD = re.compile(r"^ {4}(\w+): (.+?)(?: = (.+?))? {2,}# (.+)$", re.MULTILINE)
 
 
@@ -72,13 +73,15 @@ def run_times(app: Any, docname: str, source: list[str]) -> None:
     """The seconds that `make execute` recorded in the notebooks take the place of a comment, as a table."""
     if RUN_TIMES not in source[0]:
         return
-    rows = ["| notebook | seconds |", "|---|---|"]
+    rows, products = ["| notebook | seconds |", "|---|---|"], []
     for path in sorted(Path(app.srcdir, "book").glob("[0-9][0-9]_*.ipynb")):
         notebook = json.loads(path.read_text(encoding="utf-8"))
         title = "".join(notebook["cells"][0]["source"]).splitlines()[0].lstrip("# ")
-        seconds = notebook["metadata"].get("metarl_lite", {}).get("seconds", float("nan"))
-        rows.append(f"| [{title}]({path.name}) | {seconds:.0f} |")
+        recorded = notebook["metadata"].get("metarl_lite", {})
+        rows.append(f"| [{title}]({path.name}) | {recorded.get('seconds', float('nan')):.0f} |")
+        products.append(recorded.get("yardstick_ms", float("nan")))
     source[0] = source[0].replace(RUN_TIMES, "\n".join(rows))
+    source[0] = source[0].replace(YARDSTICK, f"{statistics.median(products):.0f} ms")
 
 
 def setup(app: Any) -> dict[str, bool]:

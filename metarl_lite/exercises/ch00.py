@@ -53,9 +53,7 @@ def _no_step(loss: Loss, theta: Tensor, lr: float) -> Tensor:
     return loss(theta)
 
 
-def _value_and_slope(
-    answer: Callable[..., Tensor], loss: Loss, theta: Tensor, lr: float
-) -> tuple[Tensor, Tensor]:
+def _value_and_slope(answer: Callable[..., Tensor], loss: Loss, theta: Tensor, lr: float) -> tuple[Tensor, Tensor]:
     """The loss after the step, and its gradient where the step began (0 if no path leads back)."""
     value = answer(loss, theta, lr)
     if not (isinstance(value, Tensor) and value.requires_grad):

@@ -151,8 +151,7 @@ EXERCISES = [
         mistakes={
             "The mean is right, but the error counts every episode as an independent number. Episodes of one task "
             "share it: reduce each task to one number first.": _over_episodes,
-            "The second number is the spread of the drops from task to task, not yet the error of their "
-            "mean.": _spread,
+            "The second number is the spread of the drops from task to task, not yet the error of their mean.": _spread,
             "The error of a mean falls with the root of the number of tasks, not with the number "
             "itself.": _by_the_number,
             "You averaged over tasks and took the spread over episodes. Which of the dimensions of [N, E] was "

@@ -198,7 +198,7 @@ EXERCISES = [
             "Some goals are in both parts and others in none: shuffle once, without replacement, and "
             "cut.": _with_replacement,
             "Your training part still holds the test goals: all of them are in it.": _all_in_training,
-            "The split is the same for every seed. Without a shuffle you test on a corner of the grid.": _in_order,
+            "The split is the same for every seed. Without a shuffle you test on the last columns.": _in_order,
             "The two parts are in the wrong order: training first, then test.": _swapped,
             "Twice the same seed, and two different splits: some of your chance does not come from gen.": _own_shuffle,
         },

@@ -12,8 +12,7 @@ from .tabular import TabularMDP
 
 #: Every family of the package by its name.
 FAMILIES: dict[str, type[TaskDistribution]] = {
-    family.name: family
-    for family in (BernoulliBandit, TabularMDP, PointGoal, GridGoal, CartPoleTasks, PendulumTasks)
+    family.name: family for family in (BernoulliBandit, TabularMDP, PointGoal, GridGoal, CartPoleTasks, PendulumTasks)
 }
 
 

@@ -168,9 +168,7 @@ class TaskVectorEnv(VectorEnv[Array, Any, Array]):
         return torch.from_numpy(array.copy())
 
 
-def make_vec(
-    tasks: TaskDistribution | str, num_envs: int, task: Task | None = None, **options: Any
-) -> TaskVectorEnv:
+def make_vec(tasks: TaskDistribution | str, num_envs: int, task: Task | None = None, **options: Any) -> TaskVectorEnv:
     """A vector environment of a family, its name, or its gymnasium id; the arguments are `TaskVectorEnv`'s.
 
     Raises:

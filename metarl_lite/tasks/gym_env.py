@@ -56,9 +56,7 @@ class TaskEnv(gymnasium.Env[Array, Any]):
         self.observation_space, self.action_space = spaces(self.tasks)
         self._state: Tensor | None = None
 
-    def reset(
-        self, *, seed: int | None = None, options: dict[str, Any] | None = None
-    ) -> tuple[Array, dict[str, Any]]:
+    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Array, dict[str, Any]]:
         """Starts an episode of the same task, or of `options["task"]`."""
         super().reset(seed=seed)
         given = as_options(options, {"task"})
@@ -113,9 +111,7 @@ def as_task(tasks: TaskDistribution, task: Any, num_tasks: int | None = None) ->
     return dict(task)
 
 
-def as_action(
-    tasks: TaskDistribution, action: Any, lead: tuple[int, ...], ignore: Array | None = None
-) -> Tensor:
+def as_action(tasks: TaskDistribution, action: Any, lead: tuple[int, ...], ignore: Array | None = None) -> Tensor:
     """Checks an action, or one of each member that is not ignored, and brings it to the dynamics' units."""
     array = np.asarray(action)
     shape = lead if tasks.discrete else (*lead, tasks.action_size)

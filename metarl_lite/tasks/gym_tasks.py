@@ -130,7 +130,7 @@ class GymTasks(TaskDistribution):
         """Steps the copies that still run; the others stay as they are, with reward 0."""
         lead, device = state.shape[:-1], state.device
         states = state.reshape(-1, state.shape[-1]).cpu()
-        actions = action.reshape(len(states), *action.shape[len(lead):]).cpu().numpy()
+        actions = action.reshape(len(states), *action.shape[len(lead) :]).cpu().numpy()
         self._ticket += 1
         rows, rewards, ended = [], [], []
         for row, one in zip(states, actions, strict=True):
@@ -188,6 +188,8 @@ class GymTasks(TaskDistribution):
 
 def _size(space: gymnasium.Space[Any], kind: str) -> int:
     if not isinstance(space, (Box, Discrete)):
-        raise ValueError(f"the {kind} space is {space}; GymTasks takes Box and Discrete spaces. "
-                         "Wrap the environment, for instance with gymnasium.wrappers.FlattenObservation.")
+        raise ValueError(
+            f"the {kind} space is {space}; GymTasks takes Box and Discrete spaces. "
+            "Wrap the environment, for instance with gymnasium.wrappers.FlattenObservation."
+        )
     return int(space.n) if isinstance(space, Discrete) else int(np.prod(space.shape))

@@ -32,9 +32,7 @@ class PhysicalTasks(TaskDistribution):
     nominal: dict[str, float]
     default_ranges: Ranges
 
-    def __init__(
-        self, ranges: Ranges | None = None, horizon: int = 200, dtype: torch.dtype = torch.float32
-    ) -> None:
+    def __init__(self, ranges: Ranges | None = None, horizon: int = 200, dtype: torch.dtype = torch.float32) -> None:
         check_positive(horizon=horizon)
         self.horizon, self.dtype = horizon, dtype
         self.task_shape = dict.fromkeys(self.nominal, ())
