@@ -64,7 +64,7 @@ define install
   else echo "The tested versions are for Python 3.11 to 3.13; this one is newer and gets the newest of everything."; fi; fi; \
 echo "Installing metarl_lite[$(1)] into .venv. The first time this takes some minutes, most of it for PyTorch ..."; \
 bar=off; [ ! -t 1 ] || bar=on; rm -f .venv/pip.log; \
-$(PY) -m pip install -qq --progress-bar $$bar --log .venv/pip.log $(PIP_FLAGS) $$pins --editable ".[$(1)]" || { \
+PYTHONWARNINGS=ignore $(PY) -m pip install -qq --progress-bar $$bar --log .venv/pip.log $(PIP_FLAGS) $$pins --editable ".[$(1)]" || { \
   echo; echo "The installation failed. pip's reason is above, its whole account in .venv/pip.log."; \
   echo "'make $(MAKECMDGOALS)' goes on from here."; \
   echo "If a tested version does not exist for this machine, take the newest: make $(MAKECMDGOALS) CONSTRAINTS="; exit 1; }

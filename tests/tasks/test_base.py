@@ -111,7 +111,8 @@ def task_stays_fixed(tasks: TaskDistribution) -> bool:
         noise.reset[:, 1:] = noise.reset[:, :1]
     batch = rollout(tasks, policy, tile(policy.params(), 2), task, 3, noise=noise)
     same_leaves = all(torch.equal(leaf, before[name]) for name, leaf in task.items())
-    return same_leaves and torch.equal(batch.rewards, batch.rewards[:, :1].expand_as(batch.rewards))
+    # Up to rounding: rows of one batch may differ in the last bit. Another goal changes rewards in the first digit.
+    return same_leaves and torch.allclose(batch.rewards, batch.rewards[:, :1].expand_as(batch.rewards), atol=1e-4)
 
 
 class RedrawsInReset(PointGoal):
