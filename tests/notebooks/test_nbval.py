@@ -57,7 +57,7 @@ def test_coverage(measured: Path) -> None:
     if missing := set(NOTEBOOKS) - _passed:
         pytest.skip(f"not all notebooks were run and passed: {', '.join(sorted(path.stem for path in missing))}")
     report = coverage.Coverage(data_file=str(measured / ".combined"), config_file=str(ROOT / "pyproject.toml"))
-    report.combine([str(measured)], keep=True)
+    report.combine([str(path) for path in measured.glob(".coverage.*")], strict=True, keep=True)
     seen = {Path(name).resolve() for name in report.get_data().measured_files()}
     omitted = report.get_option("run:omit") or []
     taught = [

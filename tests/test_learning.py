@@ -1,0 +1,47 @@
+"""What the book promises of training, over several seeds; too long for every run, so marked slow."""
+
+from __future__ import annotations
+
+import pytest
+
+from metarl_lite.evaluate import adaptation_curve
+from metarl_lite.maml import History, MAMLConfig, maml
+from metarl_lite.policies import MLPPolicy
+from metarl_lite.rng import generator
+from metarl_lite.tasks import PointGoal
+
+HELD_OUT = 1_000_003  # the seed of the test goals, as in the recorded runs
+
+
+def iterations_to(target: float, seed: int, config: MAMLConfig) -> int | None:
+    """Meta-iterations until the test return after one step reaches the target; tested every five."""
+    tasks, gen, hit = PointGoal(), generator(seed), []
+    test = tasks.sample(100, generator(HELD_OUT))
+
+    def tested(iteration: int, policy: MLPPolicy, history: History) -> bool:
+        if (iteration + 1) % 5 == 0:
+            curve = adaptation_curve(tasks, policy, test, config, generator(HELD_OUT + 1))
+            if curve[-1].mean() >= target:
+                hit.append(iteration + 1)
+        return bool(hit)
+
+    maml(tasks, MLPPolicy.for_tasks(tasks, gen), config, gen, callback=tested)
+    return hit[0] if hit else None
+
+
+@pytest.mark.slow
+def test_navigation_reaches_minus_18_within_100_iterations_in_four_of_five_seeds() -> None:
+    reached = [iterations_to(-18.0, seed, MAMLConfig()) for seed in range(5)]
+    assert sum(count is not None for count in reached) >= 4, reached
+
+
+@pytest.mark.slow
+def test_without_an_inner_step_nothing_gets_past_standing_still() -> None:
+    """The same training without adaptation: the agnostic optimum is -38.26, so -36 is never reached."""
+    assert iterations_to(-36.0, 0, MAMLConfig(inner_steps=0, iterations=60)) is None
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("inner_steps", [2, 3])
+def test_several_inner_steps_train(inner_steps: int) -> None:
+    assert iterations_to(-18.0, 0, MAMLConfig(inner_steps=inner_steps, iterations=60)) is not None
