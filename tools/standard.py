@@ -316,6 +316,9 @@ def cost(chapter: Chapter) -> Iterator[str]:
     seconds = recorded_seconds(chapter)
     if seconds is None or seconds > MAX_SECONDS:
         yield f"recorded seconds are {seconds}; at most {MAX_SECONDS:g}, recorded by `python -m tools.execute`"
+    stated = re.search(r"\*\*Run time\*\*: about (\d+) seconds", chapter.notebook.cells[0].source)
+    if stated and seconds and not seconds / 2 <= float(stated[1]) <= 2 * seconds:
+        yield f"the first cell says about {stated[1]} seconds, but {seconds} were recorded"
     if (size := chapter.path.stat().st_size) > MAX_BYTES:
         yield f"the file has {size} bytes; at most {MAX_BYTES}"
 
