@@ -99,7 +99,8 @@ book: $(FOR_BOOK)
 serve: $(FOR_BOOK)
 	@test -f $(HTML) || $(MAKE) --no-print-directory book
 	@echo "The book is on http://localhost:$(PORT) (Ctrl-C ends it)."
-	@$(PY) -m http.server $(PORT) --bind 127.0.0.1 --directory _build/html
+	@$(PY) -m http.server $(PORT) --bind 127.0.0.1 --directory _build/html || { \
+	  echo "The server ended. If port $(PORT) was taken: make serve PORT=8001"; exit 1; }
 
 execute: $(FOR_BOOK)
 	@$(PY) -m tools.execute $(CH)

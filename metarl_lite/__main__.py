@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import platform
+import tempfile
 import time
 from collections.abc import Callable
 from dataclasses import asdict
@@ -26,7 +27,7 @@ from .tasks.navigation import PointGoal
 try:
     import typer
 except ImportError:
-    raise SystemExit('the command line needs the `cli` extra: python -m pip install "metarl_lite[cli]"') from None
+    raise SystemExit("the command line needs typer: python -m pip install typer rich") from None
 
 TEST_SEED = 1_000_003  # of the held-out tasks; no training run uses it
 RECORDED = Path(__file__).parent / "recorded"
@@ -96,7 +97,7 @@ def list_records() -> None:
 def reproduce(name: str, folder: Path = RECORDED, quick: bool = False) -> None:
     """Runs a recorded experiment again. Interrupt it as you like: finished runs are kept, and the next call goes on.
 
-    With --quick, two iterations of the first run only: a check that it works.
+    With --quick, two iterations of the first run only, in a temporary folder: a check that it works.
     """
     if name not in EXPERIMENTS:
         raise SystemExit(f"no experiment {name!r}; known are {', '.join(EXPERIMENTS)}.")
@@ -104,6 +105,7 @@ def reproduce(name: str, folder: Path = RECORDED, quick: bool = False) -> None:
     config, runs = MAMLConfig(), EXPERIMENTS[name]()
     if quick:
         config, runs = MAMLConfig(iterations=2), dict(list(runs.items())[:1])
+        folder = Path(tempfile.mkdtemp()) if folder == RECORDED else folder
     path = folder / f"{name}.json"
     record = _read(path)
     if record and record["config"] != asdict(config):

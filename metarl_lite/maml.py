@@ -5,6 +5,7 @@ Source: Finn, Abbeel and Levine (2017), algorithm 3.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
@@ -44,8 +45,9 @@ class MAMLConfig:
         if isinstance(self.inner_steps, bool) or not isinstance(self.inner_steps, int) or self.inner_steps < 0:
             raise ValueError(f"inner_steps = {self.inner_steps!r}: 0 (no adaptation) or a positive integer is needed.")
         for name in ("inner_lr", "outer_lr", "max_grad_norm"):
-            if not getattr(self, name) > 0:
-                raise ValueError(f"{name} = {getattr(self, name)}: a positive number is needed, such as {name}=0.1.")
+            value = getattr(self, name)
+            if not isinstance(value, int | float) or not 0 < value < math.inf:
+                raise ValueError(f"{name} = {value!r}: a positive number is needed, such as {name}=0.1.")
         for name in ("discount", "gae_lambda"):
             if not 0 <= getattr(self, name) <= 1:
                 raise ValueError(f"{name} = {getattr(self, name)}: it must lie between 0 and 1, such as {name}=0.99.")
@@ -159,12 +161,16 @@ def meta_gradient(
     return total, torch.cat(curves, 1)
 
 
-@dataclass
+@dataclass(repr=False)
 class History:
     """What training saw, one entry for each meta-iteration."""
 
     returns: list[list[float]] = field(default_factory=list)  # mean undiscounted return after 0, 1, ... inner steps
     grad_norm: list[float] = field(default_factory=list)  # length of the meta-gradient, before it was clipped
+
+    def __repr__(self) -> str:
+        last = f", last returns {[round(r, 2) for r in self.returns[-1]]}" if self.returns else ""
+        return f"History({len(self.returns)} iterations{last})"
 
 
 def maml(

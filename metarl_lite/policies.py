@@ -100,6 +100,8 @@ class MLPPolicy:
         init_std: float = 1.0,
         dtype: torch.dtype = torch.float32,
     ) -> None:
+        if not isinstance(hidden, tuple | list):
+            raise ValueError(f"hidden = {hidden!r}: a tuple of layer sizes is needed, such as hidden=(64, 64).")
         sizes = [observation_size, *hidden, action_size]
         check_positive(**{f"layer_{i}_size": n for i, n in enumerate(sizes)})
         if not init_std > 0:
@@ -146,6 +148,16 @@ class MLPPolicy:
         other = copy(self)
         other._params = {name: p.detach().clone() for name, p in params.items()}
         return other
+
+    def num_tasks(self, params: Params) -> int:
+        """N, the tasks that these parameters are for; refuses parameters without a task dimension."""
+        for name, p in params.items():
+            if p.ndim != self._params[name].ndim + 1:
+                raise ValueError(
+                    f"parameter {name!r} has shape {tuple(p.shape)}, but one set for each task was expected, "
+                    f"{('N', *self._params[name].shape)}: pass tile(params, num_tasks)."
+                )
+        return len(p)
 
     def forward(self, params: Params, observations: Tensor) -> Tensor:
         """The means or logits, `[N, ..., A]`, of observations `[N, ..., O]` under parameters `[N, ...]`."""

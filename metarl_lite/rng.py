@@ -25,9 +25,16 @@ def generator(seed: int, device: str | torch.device = "cpu") -> torch.Generator:
 
 def uniform(shape: tuple[int, ...], gen: torch.Generator, dtype: torch.dtype) -> torch.Tensor:
     """Independent numbers from U[0, 1) on the generator's device."""
+    _check(gen)
     return torch.rand(shape, generator=gen, device=gen.device, dtype=dtype)
 
 
 def normal(shape: tuple[int, ...], gen: torch.Generator, dtype: torch.dtype) -> torch.Tensor:
     """Independent standard normal numbers on the generator's device."""
+    _check(gen)
     return torch.randn(shape, generator=gen, device=gen.device, dtype=dtype)
+
+
+def _check(gen: torch.Generator) -> None:
+    if not isinstance(gen, torch.Generator):
+        raise ValueError(f"gen = {gen!r}: chance comes from a torch.Generator, such as generator(0).")

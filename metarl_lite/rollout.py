@@ -63,8 +63,9 @@ def rollout(
         ValueError: for a task of wrong shape or batch, a size that is not positive, or a reward that is not finite.
         Diverged: if the policy's own actions are not finite.
     """
-    num_tasks = len(next(iter(params.values())))
+    num_tasks = policy.num_tasks(params)
     tasks.check_task(task, num_tasks)
+    _check_fit(tasks, policy)
     if noise is None:
         if gen is None:
             raise ValueError("rollout needs chance from somewhere: pass gen=generator(seed) or noise=draw_noise(...).")
@@ -95,6 +96,15 @@ def rollout(
         terminated=torch.stack(ended, 2) & mask,
         last_observations=tasks.observe(task, state),
     )
+
+
+def _check_fit(tasks: TaskDistribution, policy: MLPPolicy) -> None:
+    mine = (policy.observation_size, policy.action_size, policy.discrete)
+    if mine != (wanted := (tasks.observation_size, tasks.action_size, tasks.discrete)):
+        raise ValueError(
+            f"this policy has (observation_size, action_size, discrete) = {mine}, but {tasks.name} has {wanted}: "
+            "make one with MLPPolicy.for_tasks(tasks, gen)."
+        )
 
 
 def _check_finite(tasks: TaskDistribution, actions: Tensor, rewards: Tensor) -> None:

@@ -366,7 +366,7 @@ def test_a_rewarding_nan_is_named() -> None:
     [
         ("iterations", 0), ("num_tasks", -1), ("episodes", 0), ("inner_steps", -1), ("inner_lr", 0.0),
         ("outer_lr", -1.0), ("outer_lr", float("nan")), ("chunk_size", -3), ("chunk_size", 0), ("num_tasks", 2.5),
-        ("discount", 1.5), ("gae_lambda", -0.1), ("max_grad_norm", 0.0),
+        ("discount", 1.5), ("gae_lambda", -0.1), ("max_grad_norm", 0.0), ("inner_lr", float("inf")),
     ],
 )  # fmt: skip
 def test_config_refuses_what_makes_no_sense(option: str, value: Any) -> None:

@@ -142,6 +142,13 @@ def test_parameters_of_another_network_are_refused() -> None:
         policy.replace(other.params())
 
 
+def test_parameters_without_a_task_dimension_are_refused() -> None:
+    policy = MLPPolicy(2, 2, generator(0))
+    assert policy.num_tasks(tile(policy.params(), 3)) == 3
+    with pytest.raises(ValueError, match=r"'w0' has shape \(2, 64\).*pass tile\(params, num_tasks\)"):
+        policy.num_tasks(policy.params())
+
+
 def test_parameters_of_another_type_are_refused() -> None:
     policy = MLPPolicy(2, 2, generator(0))
     double = {name: p.detach().double() for name, p in policy.params().items()}

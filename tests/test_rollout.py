@@ -101,6 +101,20 @@ def test_senseless_numbers_of_episodes_are_refused(episodes: int) -> None:
         rollout(tasks, policy, tile(policy.params(), 2), tasks.sample(2, generator(0)), episodes, generator(0))
 
 
+def test_a_policy_of_another_family_is_refused() -> None:
+    tasks, policy = GridGoal(), MLPPolicy.for_tasks(PointGoal(), generator(0))
+    with pytest.raises(ValueError, match=r"\(2, 2, False\), but grid-goal has \(25, 5, True\): make one with"):
+        rollout(tasks, policy, tile(policy.params(), 2), tasks.sample(2, generator(0)), 1, generator(0))
+
+
+def test_a_seed_in_place_of_a_generator_is_refused() -> None:
+    tasks = PointGoal()
+    policy = MLPPolicy.for_tasks(tasks, generator(0))
+    params, task = tile(policy.params(), 2), tasks.sample(2, generator(0))
+    with pytest.raises(ValueError, match=r"gen = 0: chance comes from a torch.Generator, such as generator\(0\)"):
+        rollout(tasks, policy, params, task, 1, 0)  # type: ignore[arg-type]
+
+
 def test_a_diverged_policy_is_named_before_the_environment_is_blamed() -> None:
     tasks = PointGoal(horizon=3)
     policy = MLPPolicy.for_tasks(tasks, generator(0))

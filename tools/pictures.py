@@ -70,7 +70,9 @@ def still(before: Tensor, after: Tensor) -> Any:
     plot.curve(axes[2], runs[0]["iterations"], iqm(curves, 0), "after one step", low, high, role="adapted")
     plot.reference(axes[2], standing_still_return(), "standing still -38.26", role="chance")
     plot.reference(axes[2], -0.51, "goal known -0.51", role="oracle")
-    axes[2].set(ylim=(-60, 3), xlabel="meta-iteration", ylabel="return", title="100 unseen goals, ten seeds")
+    axes[2].set(
+        ylim=(-60, 3), xlabel="meta-iteration", ylabel="return", title="After one step: 100 unseen goals, ten seeds"
+    )
     return plot.render(fig)
 
 
