@@ -71,7 +71,7 @@ def still(before: Tensor, after: Tensor) -> Any:
     plot.reference(axes[2], standing_still_return(), "standing still -38.26", role="chance")
     plot.reference(axes[2], -0.51, "goal known -0.51", role="oracle")
     axes[2].set(
-        ylim=(-60, 3), xlabel="meta-iteration", ylabel="return", title="After one step: 100 unseen goals, ten seeds"
+        ylim=(-60, 3), xlabel="meta-iteration", ylabel="return after one step", title="100 unseen goals, ten seeds"
     )
     return plot.render(fig)
 
