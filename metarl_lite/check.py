@@ -106,6 +106,8 @@ def _judge_function(exercise: Exercise, attempt: Callable[..., Any]) -> Verdict:
             return Verdict("mistake", message)
     place = next(place for place, difference in enumerate(found) if difference)
     kind, sentence = found[place] or ("", "")
+    for index, part in enumerate(exercise.parts):
+        sentence = sentence.replace(f"result[{index}]", part)
     error = mine[place].error
     if error is not None and not isinstance(error, _Unattempted):
         return Verdict("error", _error_message(attempt, error))
@@ -168,7 +170,8 @@ def _case_message(exercise: Exercise, case: Case) -> str:
     if not isinstance(case, dict):
         names = list(inspect.signature(exercise.reference if exercise.through is None else exercise.through).parameters)
         case = dict(zip(names[exercise.through is not None :], case, strict=False))
-    return "with " + ", ".join(f"{name} = {brief(value)}" for name, value in case.items())
+    shown = {name: brief(value) for name, value in case.items()}
+    return "with " + ", ".join(f"{n} = {s if len(s) <= 120 else s[:110] + ' ...'}" for n, s in shown.items())
 
 
 def show_source(*things: Callable[..., Any], docstring: bool = False) -> None:

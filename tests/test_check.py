@@ -299,3 +299,19 @@ def test_show_source_is_markdown_in_a_notebook(monkeypatch: pytest.MonkeyPatch) 
     show_source(documented)
     assert published[0]["text/markdown"].startswith("`tests.test_check.documented`\n\n```python\ndef documented")
     assert "0x" not in published[0]["text/plain"]
+
+
+def test_the_parts_of_a_tuple_are_called_by_their_names_and_long_arguments_are_cut() -> None:
+    import torch
+
+    from metarl_lite.check import _judge_function
+    from metarl_lite.exercises.base import Exercise
+
+    exercise = Exercise(
+        "6.9", "parts", reference=lambda x: x.sum(), cases=[(torch.arange(12.0) / 7,)],
+        through=lambda answer, x: (answer(x), torch.ones(2)), parts=("the value", "its gradient"),
+    )  # fmt: skip
+    message = _judge_function(exercise, lambda x: x.sum() + 1).message
+    assert "the value should be" in message
+    assert "result[" not in message
+    assert max(map(len, message.splitlines())) < 200

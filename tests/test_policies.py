@@ -103,6 +103,13 @@ def test_tile_is_a_view_and_gradients_add_up() -> None:
     assert theta["w"].grad.tolist() == [7.0, 7.0]
 
 
+def test_a_tiled_view_cannot_be_overwritten_in_place() -> None:
+    """All tasks share the memory; chapter 5 relies on the refusal."""
+    tiled = tile(MLPPolicy(2, 2, generator(0)).params(), 3)
+    with pytest.raises(RuntimeError, match="single memory location"):
+        tiled["b0"].data.sub_(1)
+
+
 def test_params_are_copies_and_replace_does_not_change_the_policy() -> None:
     policy = MLPPolicy(2, 2, generator(0))
     policy.params()["w0"].data.zero_()

@@ -29,6 +29,7 @@ class Exercise:
         tolerance: absolute and relative tolerance of the comparison.
         through: what is compared, `through(answer, *case)`, where that is not simply `answer(*case)`: the
             gradient through an update, the methods of a class.
+        parts: what a compared tuple consists of, in words for the messages: ("the value", "its gradient").
         praise: what "correct." is followed by: one sentence that carries the thought on.
     """
 
@@ -39,6 +40,7 @@ class Exercise:
     mistakes: Mapping[str, Any] = field(default_factory=dict)
     tolerance: float = 1e-5
     through: Callable[..., Any] | None = None
+    parts: tuple[str, ...] = ()
     praise: str = ""
 
     def __post_init__(self) -> None:

@@ -197,6 +197,7 @@ EXERCISES = [
         reference=_outer_loss,
         cases=_meta_batch,
         through=_value_and_gradient,
+        parts=("the value", "its gradient with respect to theta"),
         tolerance=1e-9,
         mistakes={
             "The value is right, its gradient is the first-order one. Look at the arguments of adapt.": _first_order,
@@ -214,6 +215,7 @@ EXERCISES = [
         reference=_several_steps,
         cases=_walks,
         through=_end_and_slope,
+        parts=("the end point", "its derivative with respect to theta"),
         tolerance=1e-9,
         mistakes={
             "Every step uses the slope at theta. From the second step on it should be the slope at phi.": _stale,
