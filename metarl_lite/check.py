@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import difflib
 import inspect
 import linecache
 import textwrap
@@ -192,6 +193,18 @@ def show_source(*things: Callable[..., Any], docstring: bool = False) -> None:
             "text/plain": "\n\n".join(f"# {name}\n{source}" for name, source in blocks),
         }
     )
+
+
+def show_diff(old: Callable[..., Any], new: Callable[..., Any], context: int = 2) -> None:
+    """What one function changes of another is displayed: lines with - go, lines with + come; no docstrings."""
+    before, after = (
+        _without_docstrings(textwrap.dedent(inspect.getsource(inspect.unwrap(thing)))).rstrip().splitlines()
+        for thing in (old, new)
+    )
+    names = [f"{thing.__module__}.{thing.__qualname__}" for thing in (old, new)]
+    lines = list(difflib.unified_diff(before, after, names[0], names[1], n=context, lineterm=""))
+    source = "\n".join(line for line in lines if not line.startswith("@@"))
+    publish({"text/markdown": f"```diff\n{source}\n```", "text/plain": source})
 
 
 def _without_docstrings(source: str) -> str:

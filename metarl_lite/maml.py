@@ -5,7 +5,6 @@ Source: Finn, Abbeel and Levine (2017), algorithm 3.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
@@ -13,104 +12,15 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from .losses import policy_gradient
-from .policies import MLPPolicy, tile
-from .returns import with_advantages
-from .rollout import Noise, draw_noise, rollout
-from .tasks.base import TaskDistribution, check_positive, index_task
-from .types import Diverged, LossFunction, Params, Rollout, Task
+from .inner import MAMLConfig, adapt, check_loss, inner_loop
+from .outer import Proximal, Seen, TrustRegion
+from .policies import MLPPolicy
+from .relatives import GRADIENTS, maml_gradient
+from .rollout import Noise, draw_noise
+from .tasks.base import TaskDistribution, index_task
+from .types import Diverged, Params, Task
 
-
-@dataclass(frozen=True)
-class MAMLConfig:
-    """The numbers of a MAML run."""
-
-    iterations: int = 100  # meta-updates
-    num_tasks: int = 20  # N, tasks of each meta-batch
-    episodes: int = 20  # E, episodes to adapt from, and as many after each step
-    inner_steps: int = 1  # gradient steps of the inner loop
-    inner_lr: float = 0.1  # alpha, one number for all parameters
-    outer_lr: float = 3e-3  # of Adam
-    first_order: bool = False  # leave out the derivative of the inner gradient (FOMAML)
-    discount: float = 0.99  # gamma
-    gae_lambda: float = 1.0  # lambda
-    normalise: bool = True  # advantages of each task to mean 0 and standard deviation 1
-    max_grad_norm: float = 1.0  # clips the meta-gradient's length
-    chunk_size: int | None = None  # tasks differentiated at once; None for all. Changes memory, not the result
-
-    def __post_init__(self) -> None:
-        check_positive(iterations=self.iterations, num_tasks=self.num_tasks, episodes=self.episodes)
-        if self.chunk_size is not None:
-            check_positive(chunk_size=self.chunk_size)
-        if isinstance(self.inner_steps, bool) or not isinstance(self.inner_steps, int) or self.inner_steps < 0:
-            raise ValueError(f"inner_steps = {self.inner_steps!r}: 0 (no adaptation) or a positive integer is needed.")
-        for name in ("inner_lr", "outer_lr", "max_grad_norm"):
-            value = getattr(self, name)
-            if not isinstance(value, int | float) or not 0 < value < math.inf:
-                raise ValueError(f"{name} = {value!r}: a positive number is needed, such as {name}=0.1.")
-        for name in ("discount", "gae_lambda"):
-            if not 0 <= getattr(self, name) <= 1:
-                raise ValueError(f"{name} = {getattr(self, name)}: it must lie between 0 and 1, such as {name}=0.99.")
-
-
-def adapt(
-    policy: MLPPolicy,
-    params: Params,
-    batch: Rollout,
-    loss_fn: LossFunction,
-    lr: float,
-    create_graph: bool = True,
-) -> Params:
-    r"""One gradient step for every task by itself: the inner loop of MAML.
-
-    $$ \phi_i = \theta_i - \alpha \nabla_{\theta_i} L_i(\theta_i) $$
-
-    The result stays a differentiable function of `params`. With `create_graph=False` the inner gradient counts as a
-    constant, and the outer gradient through the step is the first-order one.
-
-    Args:
-        policy: the network.
-        params: leaves `[N, ...]`.
-        batch: what the loss is computed from.
-        loss_fn: `loss_fn(policy, params, batch)` gives `[N]`.
-        lr: alpha.
-        create_graph: keep the graph of the gradient, for second derivatives.
-
-    Returns:
-        New parameters, leaves `[N, ...]`; the given ones are unchanged.
-
-    Raises:
-        Diverged: if the loss of a task is not finite.
-
-    Source: Finn et al. (2017), equation 1.
-    """
-    loss = loss_fn(policy, params, batch)  # [N]
-    _check_loss(loss, f"before an inner step of size {lr}")
-    grads = torch.autograd.grad(loss.sum(), list(params.values()), create_graph=create_graph)
-    return {name: p - lr * g for (name, p), g in zip(params.items(), grads, strict=True)}
-
-
-def inner_loop(
-    tasks: TaskDistribution,
-    policy: MLPPolicy,
-    params: Params,
-    task: Task,
-    config: MAMLConfig,
-    noise: Sequence[Noise],
-    create_graph: bool = True,
-) -> tuple[Params, list[Tensor]]:
-    """Takes one step of adaptation, from fresh episodes, for each element of `noise`.
-
-    Returns:
-        The adapted parameters `[N, ...]`, and the undiscounted returns `[N, E]` of the episodes before each step.
-    """
-    returns = []
-    for drawn in noise:
-        support = rollout(tasks, policy, params, task, config.episodes, noise=drawn)
-        returns.append(support.returns())
-        support = with_advantages(support, config.discount, config.gae_lambda, config.normalise)
-        params = adapt(policy, params, support, policy_gradient, config.inner_lr, create_graph)
-    return params, returns
+__all__ = ["OUTER", "Adam", "History", "MAMLConfig", "adapt", "inner_loop", "maml", "meta_gradient"]
 
 
 def meta_gradient(
@@ -142,23 +52,41 @@ def meta_gradient(
     """
     num_tasks = len(noise[0].action)
     chunk = config.chunk_size or num_tasks
+    gradient = GRADIENTS.get(config.algorithm, maml_gradient)
     total = {name: torch.zeros_like(p) for name, p in theta.items()}
     curves = []
     for start in range(0, num_tasks, chunk):
         part = slice(start, min(start + chunk, num_tasks))
-        task_part, noise_part = index_task(task, part), [drawn[part] for drawn in noise]
-        params = tile(theta, part.stop - part.start)
-        params, returns = inner_loop(
-            tasks, policy, params, task_part, config, noise_part[:-1], create_graph=not config.first_order
+        grads, returns = gradient(
+            tasks, policy, theta, index_task(task, part), config, [drawn[part] for drawn in noise]
         )
-        query = rollout(tasks, policy, params, task_part, config.episodes, noise=noise_part[-1])
-        curves.append(torch.stack([r.mean(1) for r in (*returns, query.returns())]))
-        query = with_advantages(query, config.discount, config.gae_lambda, config.normalise)
-        loss = policy_gradient(policy, params, query)  # [N]
-        _check_loss(loss, f"after inner steps of size {config.inner_lr}")
-        for name, g in zip(theta, torch.autograd.grad(loss.sum(), list(theta.values())), strict=True):
+        curves.append(torch.stack([r.mean(1) for r in returns]))
+        for name, g in zip(theta, grads, strict=True):
             total[name] += g / num_tasks
     return total, torch.cat(curves, 1)
+
+
+class Adam:
+    """The plain outer update: Adam on the meta-gradient, its length clipped."""
+
+    def __init__(self, theta: Params, config: MAMLConfig) -> None:
+        self.theta, self.config = theta, config
+        self.optimiser = torch.optim.Adam(theta.values(), lr=config.outer_lr)
+
+    def step(
+        self, tasks: TaskDistribution, policy: MLPPolicy, task: Task, noise: Sequence[Noise]
+    ) -> tuple[Tensor, Seen]:
+        """Changes theta in place; mean returns `[inner_steps + 1, N]`, and what happened."""
+        gradient, returns = meta_gradient(tasks, policy, self.theta, task, self.config, noise)
+        for name, p in self.theta.items():
+            p.grad = gradient[name]
+        norm = torch.nn.utils.clip_grad_norm_(self.theta.values(), self.config.max_grad_norm)
+        check_loss(norm, "in the length of the meta-gradient")
+        self.optimiser.step()
+        return returns, {"grad_norm": norm.item()}
+
+
+OUTER = {"adam": Adam, "trpo": TrustRegion, "promp": Proximal}
 
 
 @dataclass(repr=False)
@@ -167,6 +95,8 @@ class History:
 
     returns: list[list[float]] = field(default_factory=list)  # mean undiscounted return after 0, 1, ... inner steps
     grad_norm: list[float] = field(default_factory=list)  # length of the meta-gradient, before it was clipped
+    kl: list[float] = field(default_factory=list)  # trpo: of the adapted policies; promp: of the initialisation
+    accepted: list[float] = field(default_factory=list)  # trpo: 1 where the line search found a step, else 0
 
     def __repr__(self) -> str:
         last = f", last returns {[round(r, 2) for r in self.returns[-1]]}" if self.returns else ""
@@ -179,6 +109,8 @@ def maml(
     config: MAMLConfig,
     gen: torch.Generator,
     callback: Callable[[int, MLPPolicy, History], bool | None] | None = None,
+    *,
+    outer: str = "adam",
 ) -> tuple[MLPPolicy, History]:
     """Trains an initialisation from which `config.inner_steps` gradient steps solve a task.
 
@@ -189,6 +121,7 @@ def maml(
         gen: draws tasks and noise. The same seed gives the same result, to the bit, on one thread.
         callback: called after each iteration with (iteration, policy so far, history); training ends early where it
             returns True.
+        outer: the outer update: "adam", "trpo" (`TrustRegion`) or "promp" (`Proximal`).
 
     Returns:
         The trained policy and its history. After Ctrl-C, what was trained so far.
@@ -196,8 +129,16 @@ def maml(
     Raises:
         Diverged: if a loss is not finite; the error names the iteration and carries the last good policy.
     """
+    if outer not in OUTER:
+        raise ValueError(f"outer = {outer!r}: choose one of {', '.join(map(repr, OUTER))}.")
+    if config.algorithm == "meta_sgd" and not policy.has_rates:
+        policy = policy.with_rates(config.inner_lr)
+    if config.algorithm != "meta_sgd" and policy.has_rates:
+        raise ValueError(
+            f'this policy carries learned rates, which algorithm = {config.algorithm!r} would not use: "meta_sgd" does.'
+        )
     theta = policy.params()
-    optimiser = torch.optim.Adam(theta.values(), lr=config.outer_lr)
+    update = OUTER[outer](theta, config)
     history, iteration = History(), 0
     try:
         for iteration in tqdm(range(config.iterations), desc="maml", leave=False):
@@ -205,15 +146,14 @@ def maml(
             noise = [
                 draw_noise(tasks, policy, config.num_tasks, config.episodes, gen) for _ in range(config.inner_steps + 1)
             ]
-            gradient, returns = meta_gradient(tasks, policy, theta, task, config, noise)
-            for name, p in theta.items():
-                p.grad = gradient[name]
-            norm = torch.nn.utils.clip_grad_norm_(theta.values(), config.max_grad_norm, error_if_nonfinite=False)
-            _check_loss(norm, "in the length of the meta-gradient")
-            optimiser.step()
+            if config.final_lr is not None and isinstance(update, Adam | Proximal):
+                done = iteration / config.iterations
+                update.optimiser.param_groups[0]["lr"] = config.outer_lr + done * (config.final_lr - config.outer_lr)
+            returns, seen = update.step(tasks, policy, task, noise)
             policy = policy.replace(theta)
             history.returns.append(returns.mean(1).tolist())
-            history.grad_norm.append(norm.item())
+            for name, value in seen.items():
+                getattr(history, name).append(value)
             if callback is not None and callback(iteration, policy, history):
                 break
     except KeyboardInterrupt:
@@ -221,12 +161,6 @@ def maml(
     except Diverged as error:
         raise _with_state(error, iteration, policy, history, config) from error
     return policy, history
-
-
-def _check_loss(loss: Tensor, where: str) -> None:
-    if not bool(torch.isfinite(loss).all()):
-        bad = loss[~torch.isfinite(loss)].flatten()[0].item()
-        raise Diverged(f"a loss of {bad} {where}: losses must be finite. Try a learning rate ten times smaller.")
 
 
 def _with_state(error: Diverged, iteration: int, policy: MLPPolicy, history: History, config: MAMLConfig) -> Diverged:

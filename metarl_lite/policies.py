@@ -14,6 +14,15 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from .distributions import (
+    Distribution,
+    categorical_kl,
+    categorical_log_prob,
+    categorical_sample,
+    gaussian_kl,
+    gaussian_log_prob,
+    tanh,
+)
 from .rng import normal, uniform
 from .tasks.base import TaskDistribution, check_positive
 from .types import Params
@@ -34,37 +43,6 @@ def linear(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
         # All tasks share one weight (see `tile`) and nobody asks for a gradient of each: one product serves all.
         return torch.addmm(bias[0], x.flatten(0, 1), weight[0]).reshape(*x.shape[:2], -1)
     return torch.baddbmm(bias.unsqueeze(1), x, weight)
-
-
-def tanh(x: Tensor) -> Tensor:
-    r"""The hyperbolic tangent; where no gradient is asked for, as $2\sigma(2x) - 1$, in place.
-
-    Acting spends half its time here, and the sigmoid is computed twice as fast. The two agree to 2e-7 in float32.
-    """
-    return x.tanh() if torch.is_grad_enabled() else x.mul_(2).sigmoid_().mul_(2).sub_(1)
-
-
-def gaussian_log_prob(mean: Tensor, log_std: Tensor, action: Tensor) -> Tensor:
-    r"""The log-density of a diagonal Gaussian, summed (not averaged) over the action's coordinates.
-
-    $$ \log \pi(a) = \sum_j -\tfrac12 z_j^2 - \log\sigma_j - \tfrac12 \log 2\pi, \qquad
-       z_j = (a_j - \mu_j) / \sigma_j $$
-
-    Shapes: `mean`, `action` `[..., A]`; `log_std` broadcasts against them; the result is `[...]`.
-    """
-    z = (action - mean) * torch.exp(-log_std)
-    return -(0.5 * z * z + log_std).sum(-1) - 0.5 * math.log(2 * math.pi) * action.shape[-1]
-
-
-def categorical_log_prob(logits: Tensor, action: Tensor) -> Tensor:
-    """The log-probability of discrete actions `[...]` under `logits` `[..., A]`: `log softmax(logits)[action]`."""
-    return logits.log_softmax(-1).gather(-1, action.unsqueeze(-1)).squeeze(-1)
-
-
-def categorical_sample(logits: Tensor, noise: Tensor) -> Tensor:
-    """Turns uniform `noise` `[..., 1]` into actions `[...]`: the first whose cumulative probability exceeds it."""
-    cumulative = logits.softmax(-1).cumsum(-1)
-    return (noise >= cumulative).sum(-1).clamp(max=logits.shape[-1] - 1)
 
 
 class MLPPolicy:
@@ -149,6 +127,20 @@ class MLPPolicy:
         other._params = {name: p.detach().clone() for name, p in params.items()}
         return other
 
+    @property
+    def has_rates(self) -> bool:
+        """Whether the parameters include learned rates of the inner step (see `with_rates`)."""
+        return any(name.startswith("lr_") for name in self._params)
+
+    def with_rates(self, alpha: float) -> MLPPolicy:
+        """The same network, carrying a rate of the inner step for every single weight, `lr_` + name: Meta-SGD.
+
+        The network itself never reads them; they are parameters, so they are learned, saved and loaded like others.
+        """
+        other = copy(self)
+        other._params = self._params | {f"lr_{name}": torch.full_like(p, alpha) for name, p in self._params.items()}
+        return other
+
     def num_tasks(self, params: Params) -> int:
         """N, the tasks that these parameters are for; refuses parameters without a task dimension."""
         for name, p in params.items():
@@ -190,9 +182,18 @@ class MLPPolicy:
         output = self.forward(params, observations)
         return output.argmax(-1) if self.discrete else output
 
+    def distribution(self, params: Params, observations: Tensor) -> Distribution:
+        """What the actions are drawn from: `mean` `[N, ..., A]` and `log_std` `[N, 1, ..., A]`, or `logits`."""
+        output = self.forward(params, observations)
+        return {"logits": output} if self.discrete else {"mean": output, "log_std": self._log_std(params, output)}
+
     def log_prob(self, params: Params, observations: Tensor, actions: Tensor) -> Tensor:
         """log pi(a|s) of each action, `[N, ...]`."""
-        output = self.forward(params, observations)
+        chosen = self.distribution(params, observations)
         if self.discrete:
-            return categorical_log_prob(output, actions)
-        return gaussian_log_prob(output, self._log_std(params, output), actions)
+            return categorical_log_prob(chosen["logits"], actions)
+        return gaussian_log_prob(chosen["mean"], chosen["log_std"], actions)
+
+    def kl(self, old: Distribution, new: Distribution) -> Tensor:
+        """KL(old || new) of two outputs of `distribution`, in every state, `[N, ...]`."""
+        return categorical_kl(old, new) if self.discrete else gaussian_kl(old, new)

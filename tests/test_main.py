@@ -10,7 +10,10 @@ import pytest
 from typer.testing import CliRunner
 
 import metarl_lite.__main__ as main
+from metarl_lite.experiments import TEST_SEED, Experiment
 from metarl_lite.maml import MAMLConfig
+from metarl_lite.policies import MLPPolicy
+from metarl_lite.rng import generator
 from metarl_lite.tasks import PointGoal
 
 
@@ -25,7 +28,8 @@ def fake(calls: list[str], name: str, crash: bool = False) -> Any:
 
 
 def experiment(calls: list[str], crash: bool = False) -> dict[str, Any]:
-    return {"toy": lambda: {"one": fake(calls, "one"), "two": fake(calls, "two", crash), "three": fake(calls, "three")}}
+    runs = {"one": fake(calls, "one"), "two": fake(calls, "two", crash), "three": fake(calls, "three")}
+    return {"toy": Experiment("a toy", runs)}
 
 
 def test_interrupted_and_resumed_equals_uninterrupted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -73,10 +77,10 @@ def test_the_recorded_experiment_runs_and_repeats_its_own_record(tmp_path: Path)
 
 def test_training_never_meets_a_test_task() -> None:
     tasks = PointGoal()
-    test = {tuple(goal) for goal in tasks.sample(100, main.generator(main.TEST_SEED))["goal"].tolist()}
+    test = {tuple(goal) for goal in tasks.sample(100, generator(TEST_SEED))["goal"].tolist()}
     for seed in range(10):
-        gen = main.generator(seed)
-        main.MLPPolicy.for_tasks(tasks, gen)
+        gen = generator(seed)
+        MLPPolicy.for_tasks(tasks, gen)
         assert not test & {tuple(goal) for goal in tasks.sample(100, gen)["goal"].tolist()}
 
 

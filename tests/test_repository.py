@@ -31,6 +31,9 @@ CHAPTERS = [
     "04_policy_gradients.ipynb",
     "05_inner_loop.ipynb",
     "06_outer_loop.ipynb",
+    "07_second_order_or_not.ipynb",
+    "08_gradient_you_did_not_take.ipynb",
+    "09_steps_you_can_trust.ipynb",
 ]
 
 

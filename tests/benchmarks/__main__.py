@@ -1,4 +1,4 @@
-"""The benchmark: `make bench`, or `python -m tests.benchmarks [sampling] [maml] [cost]`.
+"""The benchmark: `make bench`, or `python -m tests.benchmarks [sampling] [iteration] [maml] [cost]`.
 
 Prints one table and writes `_build/bench.json`, `{"versions": {...}, "rows": [{name, value, unit, target, holds}]}`,
 and `_build/bench_cost.png`. One torch thread. Absolute targets are for a quiet machine; the matrix product that the
@@ -15,6 +15,7 @@ import sys
 import time
 from collections.abc import Callable
 from importlib import metadata
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -24,16 +25,17 @@ from tqdm import tqdm
 
 from metarl_lite import plot
 from metarl_lite.evaluate import adaptation_curve
-from metarl_lite.maml import History, MAMLConfig, maml
+from metarl_lite.experiments import TEST_SEED
+from metarl_lite.maml import OUTER, History, MAMLConfig, maml
 from metarl_lite.policies import MLPPolicy, tile
 from metarl_lite.rng import generator
 from metarl_lite.rollout import draw_noise, rollout
 from metarl_lite.tasks import PointGoal
 
+from .floor import floor
 from .plain_numpy import plain_rollout
 
 BUILD = Path("_build")
-TEST_SEED = 1_000_003  # of the held-out goals, as in the recorded runs
 
 
 def row(name: str, value: float, unit: str, target: float | None = None, at_least: bool = True) -> dict[str, Any]:
@@ -96,38 +98,65 @@ def sampling() -> list[dict[str, Any]]:
     ]
 
 
-def maml_seed(seed: int) -> tuple[float, int, float]:
-    """Training seconds and iterations to a test return of -18 (infinite if never), and the test return at the end."""
-    tasks, config, gen = PointGoal(), MAMLConfig(), generator(seed)
+def maml_seed(seed: int, seconds: float = 60) -> tuple[float, int, float, float]:
+    """Trains for a minute. Seconds and iterations to -18, the test return at the end, and seconds an iteration.
+
+    Evaluated every 5 iterations; -18 is reached where an evaluation and the next one are at least that.
+    """
+    tasks, config, gen = PointGoal(), MAMLConfig(iterations=100_000), generator(seed)
     policy = MLPPolicy.for_tasks(tasks, gen)
     test = tasks.sample(100, generator(TEST_SEED))
-    state: dict[str, Any] = {"spent": 0.0, "since": time.perf_counter(), "hit": (float("inf"), -1), "last": 0.0}
+    clock = {"spent": 0.0, "since": time.perf_counter()}
+    tests: list[tuple[float, int, float]] = []  # seconds, iterations, return
 
-    def test_now(iteration: int, policy: MLPPolicy, history: History) -> None:
-        state["spent"] += time.perf_counter() - state["since"]  # evaluation is not training time
+    def test_now(iteration: int, policy: MLPPolicy, history: History) -> bool:
+        clock["spent"] += time.perf_counter() - clock["since"]  # evaluation is not training time
         if (iteration + 1) % 5 == 0:
             curve = adaptation_curve(tasks, policy, test, config, generator(TEST_SEED + 1))
-            state["last"] = curve[-1].mean().item()
-            if state["last"] >= -18 and state["hit"][1] < 0:
-                state["hit"] = (state["spent"], iteration + 1)
-        state["since"] = time.perf_counter()
+            tests.append((clock["spent"], iteration + 1, curve[-1].mean().item()))
+        clock["since"] = time.perf_counter()
+        return clock["spent"] >= seconds
 
     maml(tasks, policy, config, gen, callback=test_now)
-    return (*state["hit"], state["last"])
+    reached = (one for one, after in pairwise(tests) if min(one[2], after[2]) >= -18)
+    first = next(reached, (float("inf"), -1, 0.0))
+    return first[0], first[1], tests[-1][2], tests[-1][0] / tests[-1][1]
 
 
 def maml_rows() -> list[dict[str, Any]]:
-    """MAML on 2-D navigation, five seeds."""
-    results = [maml_seed(seed) for seed in tqdm(range(5), desc="maml, five seeds")]
-    seconds = [r[0] for r in results]
-    rows = [row(f"maml, seed {seed}: training to -18", r[0], "s") for seed, r in enumerate(results)]
-    rows += [
-        row("maml: seeds at -18 within 100 iterations and 20 s", sum(s <= 20 for s in seconds), "of 5", 4),
-        row("maml: training to -18, median", statistics.median(seconds), "s", 20, at_least=False),
-        row("maml: iterations to -18, median", statistics.median(r[1] for r in results), "iterations", 100, False),
-        row("maml: test return after one step, 100 iterations, median", statistics.median(r[2] for r in results), ""),
+    """MAML on 2-D navigation, five seeds, a minute each."""
+    results = [maml_seed(seed) for seed in tqdm(range(5), desc="maml, five seeds, a minute each")]
+    seconds, iterations, last, each = (list(column) for column in zip(*results, strict=True))
+    rows = [row(f"seconds to -18, seed {seed}", value, "s") for seed, value in enumerate(seconds)]
+    return [
+        *rows,
+        row("seconds to -18, median", statistics.median(seconds), "s", 5, at_least=False),
+        row("seeds at -18 within 100 iterations and 20 s", sum(s <= 20 for s in seconds), "of 5", 4),
+        row("iterations to -18, median", statistics.median(iterations), "iterations"),
+        row("test return after 60 s of training, median", statistics.median(last), "", -14),
+        row("s per meta-iteration in training, median", statistics.median(each), "s"),
     ]
-    return rows
+
+
+def iteration() -> list[dict[str, Any]]:
+    """One meta-iteration of 20 tasks x 20 episodes x 100 steps, and the floor under it, in turn."""
+    tasks, gen = PointGoal(), generator(0)
+    policy, config = MLPPolicy.for_tasks(tasks, gen), MAMLConfig(iterations=1)
+    floors = [floor()]
+    seconds = {outer: float("inf") for outer in OUTER}
+    for _ in range(5):
+        for outer in OUTER:
+            start = time.perf_counter()
+            maml(tasks, policy, config, gen, outer=outer)
+            seconds[outer] = min(seconds[outer], time.perf_counter() - start)
+        floors.append(floor())
+    parts = {name: min(f[name] for f in floors) for name in floors[0]}
+    targets = {"adam": 0.2, "trpo": 0.8}
+    return [
+        *(row(f"s per meta-iteration, {outer}", s, "s", targets.get(outer), False) for outer, s in seconds.items()),
+        *(row(f"floor: {name}", value * 1e3, "ms") for name, value in parts.items()),
+        row("floor / time, adam", parts["sum"] / seconds["adam"], "", 0.45),
+    ]
 
 
 def one_cost(num_tasks: int, chunk: int) -> dict[str, float]:
@@ -165,7 +194,7 @@ def cost() -> list[dict[str, Any]]:
     return rows
 
 
-PARTS = {"sampling": sampling, "maml": maml_rows, "cost": cost}
+PARTS = {"sampling": sampling, "iteration": iteration, "maml": maml_rows, "cost": cost}
 
 
 def main(names: list[str]) -> None:

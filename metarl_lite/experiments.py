@@ -1,0 +1,191 @@
+"""What is recorded in `recorded/`: every experiment, its configuration and its runs.
+
+A run is a function of the configuration that gives a JSON-able dict. `python -m metarl_lite reproduce NAME` runs them.
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+import resource
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from .evaluate import adaptation_curve
+from .inner import ALGORITHMS, MAMLConfig
+from .maml import History, maml, meta_gradient
+from .policies import MLPPolicy
+from .rng import generator
+from .rollout import draw_noise
+from .tasks.base import FiniteTasks
+from .tasks.navigation import PointGoal
+from .types import Task
+
+TEST_SEED = 1_000_003  # of the held-out tasks; no training run uses it
+
+#: One recorded run; it is given the configuration of its experiment.
+Run = Callable[[MAMLConfig], dict[str, Any]]
+
+
+@dataclass(frozen=True)
+class Experiment:
+    """Runs by name, what they have in common, and what they show."""
+
+    summary: str
+    runs: dict[str, Run]
+    config: MAMLConfig = field(default_factory=MAMLConfig)
+
+
+def navigation_run(
+    seed: int,
+    config: MAMLConfig,
+    *,
+    every: int,
+    training_tasks: int | None = None,
+    test_steps: int | None = None,
+    test_seed: int = TEST_SEED,
+    outer: str = "adam",
+    **changes: Any,
+) -> dict[str, Any]:
+    """One seed of meta-training on 2-D navigation, tested every few iterations on 100 held-out goals.
+
+    Args:
+        seed: of the policy, the tasks and the noise.
+        config: of the experiment.
+        every: iterations from test to test.
+        training_tasks: train on a pool of so many goals; None for ever new ones.
+        test_steps: inner steps of the test, if others than those of training.
+        test_seed: draws the goals and the noise of the test.
+        outer: the outer update.
+        changes: fields in which this run differs from `config`.
+    """
+    config, tasks, gen = replace(config, **changes), PointGoal(), generator(seed)
+    test_config = config if test_steps is None else replace(config, inner_steps=test_steps)
+    test = tasks.sample(100, generator(test_seed))
+    policy = MLPPolicy.for_tasks(tasks, gen)
+    if config.algorithm == "meta_sgd":
+        policy = policy.with_rates(config.inner_lr)
+    train = tasks if training_tasks is None else FiniteTasks(tasks, tasks.sample(training_tasks, gen))
+    iterations, seconds, curves = [0], [0.0], [_test(tasks, policy, test, test_config, test_seed)]
+    clock = {"spent": 0.0, "since": time.perf_counter()}
+
+    def record(iteration: int, policy: MLPPolicy, history: History) -> None:
+        clock["spent"] += time.perf_counter() - clock["since"]  # evaluation is not training time
+        if (iteration + 1) % every == 0:
+            iterations.append(iteration + 1)
+            seconds.append(round(clock["spent"], 3))
+            curves.append(_test(tasks, policy, test, test_config, test_seed))
+        clock["since"] = time.perf_counter()
+
+    options = {} if outer == "adam" else {"outer": outer}
+    policy, _ = maml(train, policy, config, gen, callback=record, **options)
+    result: dict[str, Any] = {"iterations": iterations, "test_returns": curves, "training_seconds": seconds}
+    if isinstance(train, FiniteTasks):
+        result["returns_on_training_tasks"] = _test(tasks, policy, train.pool, config, test_seed)
+    return result
+
+
+def _test(tasks: PointGoal, policy: MLPPolicy, test: Task, config: MAMLConfig, seed: int) -> list[float]:
+    curve = adaptation_curve(tasks, policy, test, config, generator(seed + 1))  # [inner_steps + 1, N]
+    return [round(value, 4) for value in curve.mean(1).tolist()]
+
+
+def cost_run(config: MAMLConfig, **changes: Any) -> dict[str, float]:
+    """The cost of a meta-gradient, measured in a fresh process."""
+    with multiprocessing.get_context("spawn").Pool(1) as pool:
+        return pool.apply(cost, (replace(config, **changes), 5))
+
+
+def cost(config: MAMLConfig, repeats: int) -> dict[str, float]:
+    """Seconds (best of `repeats`) of one meta-gradient, and the memory that this process has needed since import."""
+    torch.set_num_threads(1)
+    after_import = peak_mb()
+    tasks, gen = PointGoal(), generator(0)
+    policy = MLPPolicy.for_tasks(tasks, gen)
+    theta = (policy.with_rates(config.inner_lr) if config.algorithm == "meta_sgd" else policy).params()
+    best = float("inf")
+    for _ in range(repeats):
+        task = tasks.sample(config.num_tasks, gen)
+        start = time.perf_counter()
+        noise = [
+            draw_noise(tasks, policy, config.num_tasks, config.episodes, gen) for _ in range(config.inner_steps + 1)
+        ]
+        meta_gradient(tasks, policy, theta, task, config, noise)
+        best = min(best, time.perf_counter() - start)
+    return {"seconds": round(best, 4), "peak_mb": round(peak_mb() - after_import, 1)}
+
+
+def peak_mb() -> float:
+    """The most memory that this process has held so far, in MB."""
+    status = Path("/proc/self/status")
+    if status.exists():  # Linux: getrusage would count what the parent held when it started this process
+        return int(status.read_text().split("VmHWM:")[1].split()[0]) * 1024 / 1e6
+    unit = 1 if sys.platform == "darwin" else 1024  # getrusage counts bytes there and KiB elsewhere
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 1e6
+
+
+EXPERIMENTS = {
+    "maml-navigation": Experiment(
+        "MAML on 2-D navigation, ten seeds",
+        {f"seed {seed}": partial(navigation_run, seed, every=5) for seed in range(10)},
+    ),
+    "maml-best": Experiment(
+        "MAML on 2-D navigation as well as we know how: a lower lambda, and an outer rate that falls to zero; ten seeds",
+        # The lambda was chosen by looking at the test goals of the other experiments, so these are tested on new ones.
+        {f"seed {seed}": partial(navigation_run, seed, every=10, test_seed=2_000_003) for seed in range(10)},
+        MAMLConfig(gae_lambda=0.95, final_lr=0.0),
+    ),
+    "meta-overfitting": Experiment(
+        "MAML on 2-D navigation with few training goals, five seeds each: return on seen and on new goals",
+        {
+            f"{count} training tasks, seed {seed}": partial(navigation_run, seed, training_tasks=count, every=25)
+            for seed in range(5)
+            for count in (1, 2, 4, 8, 16, 64)
+        },
+    ),
+    "maml-relatives": Experiment(
+        "MAML, FOMAML, Reptile, ANIL and Meta-SGD on 2-D navigation, five seeds each",
+        {
+            f"{algorithm}, seed {seed}": partial(navigation_run, seed, every=10, algorithm=algorithm)
+            for seed in range(5)
+            for algorithm in ALGORITHMS
+        },
+    ),
+    "maml-cost": Experiment(
+        "Seconds and peak memory of one meta-gradient of MAML and its relatives",
+        {
+            f"{algorithm}, {steps} inner steps": partial(cost_run, algorithm=algorithm, inner_steps=steps)
+            for steps in (1, 3)
+            for algorithm in ALGORITHMS
+        },
+    ),
+    "maml-rates": Experiment(
+        "MAML on 2-D navigation over a grid of inner and outer learning rates, two seeds each",
+        {
+            f"inner {inner:g}, outer {outer:g}, seed {seed}": partial(
+                navigation_run, seed, every=10, inner_lr=inner, outer_lr=outer
+            )
+            for seed in range(2)
+            for inner in (0.01, 0.03, 0.1, 0.3, 1.0)
+            for outer in (3e-4, 1e-3, 3e-3, 1e-2, 3e-2)
+        },
+        MAMLConfig(iterations=50),
+    ),
+    "maml-steps": Experiment(
+        "MAML on 2-D navigation trained with one and with three inner steps, tested with none to five; five seeds each",
+        {
+            f"{steps} inner steps, seed {seed}": partial(
+                navigation_run, seed, every=25, inner_steps=steps, test_steps=5
+            )
+            for seed in range(5)
+            for steps in (1, 3)
+        },
+        MAMLConfig(iterations=150),
+    ),
+}

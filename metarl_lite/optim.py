@@ -1,0 +1,120 @@
+"""Second-order optimisation without a matrix: conjugate gradients, Gauss-Newton products, a line search.
+
+A vector stands for a whole dict of parameters, laid out one after the other (`to_vector`, `to_params`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+import torch.autograd.forward_ad as forward_ad
+from torch import Tensor
+
+from .types import Params
+
+#: Multiplies a vector by a matrix that nobody writes down.
+Product = Callable[[Tensor], Tensor]
+
+
+def to_vector(params: Params) -> Tensor:
+    """All numbers of the parameters in one vector, in the order of their names in the dict."""
+    return torch.cat([p.reshape(-1) for p in params.values()])
+
+
+def to_params(vector: Tensor, like: Params) -> Params:
+    """The inverse of `to_vector`: pieces of the vector, shaped like `like`."""
+    pieces = vector.split([p.numel() for p in like.values()])
+    return {name: piece.reshape(p.shape) for (name, p), piece in zip(like.items(), pieces, strict=True)}
+
+
+def conjugate_gradient(product: Product, b: Tensor, iterations: int = 10, tolerance: float = 1e-10) -> Tensor:
+    r"""Solves $A x = b$ for a positive definite $A$ that is known only by its products with vectors.
+
+    Each iteration costs one product; the search directions are conjugate, $d_i^\top A d_j = 0$, so in exact arithmetic
+    as many iterations suffice as `b` has numbers. A few give a useful direction.
+
+    Args:
+        product: v to A v.
+        b: the right-hand side, `[D]`.
+        iterations: at most so many.
+        tolerance: ends earlier where the squared residual falls below this share of that of `b`.
+
+    Source: Hestenes and Stiefel (1952), section 3.
+    """
+    x, residual = torch.zeros_like(b), b.clone()
+    direction, square = b.clone(), b @ b
+    enough = tolerance * square
+    for _ in range(iterations):
+        if square <= enough:
+            break
+        image = product(direction)
+        length = square / (direction @ image)
+        x = x + length * direction
+        residual = residual - length * image
+        square, before = residual @ residual, square
+        direction = residual + (square / before) * direction
+    return x
+
+
+def gauss_newton_product(
+    outputs: Callable[[Params], Params], loss: Callable[[Params], Tensor], params: Params
+) -> Product:
+    r"""The product with $J^\top (\nabla^2 \ell)\, J$, where $J$ is the derivative of `outputs` in the parameters.
+
+    Where the gradient of the loss in the outputs vanishes, this *is* the Hessian of loss(outputs(params)). The loss here is
+    a KL divergence from the distribution that `outputs` gives at `params`, which is smallest, zero, right there; its
+    Hessian is the Fisher matrix.
+
+    $J v$ is carried forward along with the computation, even where this takes gradients itself, as an inner loop does;
+    $J^\top u$ is one reverse pass through a graph that is built once. So no derivative of third order is formed.
+
+    Args:
+        outputs: maps parameters to a dict of tensors; may call `torch.autograd.grad` inside.
+        loss: maps such a dict to one number.
+        params: where the matrix is taken.
+
+    Source: Schraudolph (2002), "Fast curvature matrix-vector products", section 3; Pearlmutter (1994).
+    """
+    leaves = {name: p.detach().requires_grad_() for name, p in params.items()}
+    built = outputs(leaves)
+    names, at = list(built), [out.detach() for out in built.values()]
+    slope = torch.func.grad(lambda *given: loss(dict(zip(names, given, strict=True))), argnums=tuple(range(len(at))))
+
+    def product(vector: Tensor) -> Tensor:
+        with forward_ad.dual_level():
+            tangents = to_params(vector, params)
+            moved = outputs({name: forward_ad.make_dual(leaf, tangents[name]) for name, leaf in leaves.items()})
+            pushed = [forward_ad.unpack_dual(out).tangent for out in moved.values()]  # J v
+        pushed = [torch.zeros_like(a) if p is None else p.detach() for p, a in zip(pushed, at, strict=True)]
+        _, curved = torch.func.jvp(slope, tuple(at), tuple(pushed))  # (Hessian of the loss) J v
+        pulled = torch.autograd.grad(
+            list(built.values()), list(leaves.values()), grad_outputs=curved, retain_graph=True, materialize_grads=True
+        )
+        return torch.cat([p.reshape(-1) for p in pulled])
+
+    return product
+
+
+def line_search(
+    judge: Callable[[Tensor], tuple[float, float]], start: Tensor, step: Tensor, max_kl: float, tries: int = 10
+) -> tuple[Tensor, float, bool]:
+    """The first of `step`, `step` / 2, `step` / 4, ... that improves the loss within the trust region.
+
+    Args:
+        judge: maps a vector of parameters to (loss, KL divergence from the start).
+        start: where the step begins.
+        step: the full step.
+        max_kl: the bound of the region.
+        tries: how often the step is halved before the search gives up.
+
+    Returns:
+        The accepted parameters, their KL divergence and True; or `start` itself, 0 and False.
+    """
+    before, _ = judge(start)
+    for k in range(tries):
+        candidate = start + 0.5**k * step
+        loss, kl = judge(candidate)
+        if loss < before and kl <= max_kl:  # False as well where one of them is not a number
+            return candidate, kl, True
+    return start, 0.0, False

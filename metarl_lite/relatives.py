@@ -1,0 +1,81 @@
+"""MAML's relatives: the same loop, with another gradient at its end.
+
+Each function gives the summed meta-gradient of the tasks it is handed, from the same episodes, and differs from
+`maml_gradient` in a few lines. ANIL and Meta-SGD share MAML's gradient; what they change are the sizes of the inner
+step (`inner.last_layer_rate`, `inner.learned_rates`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from .inner import MAMLConfig, adapt, check_loss, inner_loop, sample
+from .losses import policy_gradient
+from .policies import MLPPolicy, tile
+from .rollout import Noise
+from .tasks.base import TaskDistribution
+from .types import Params, Task
+
+#: One tensor for each parameter, and the returns `[N, E]` of the episodes after 0, 1, ... inner steps.
+Gradient = tuple[Sequence[Tensor], list[Tensor]]
+
+
+def maml_gradient(
+    tasks: TaskDistribution, policy: MLPPolicy, theta: Params, task: Task, config: MAMLConfig, noise: Sequence[Noise]
+) -> Gradient:
+    r"""The gradient through the inner steps, second derivatives included.
+
+    $$ \sum_i \big(I - \alpha H_i(\theta)\big) \nabla L_i(\phi_i) $$
+
+    Source: Finn et al. (2017), algorithm 3, line 10.
+    """
+    start = tile(theta, len(noise[0].action))
+    params, returns = inner_loop(tasks, policy, start, task, config, noise[:-1])
+    query = sample(tasks, policy, params, task, config, noise[-1])
+    loss = policy_gradient(policy, params, query)  # [N]
+    check_loss(loss, f"after inner steps of size {config.inner_lr}")
+    grads = torch.autograd.grad(loss.sum(), list(theta.values()))
+    return grads, [*returns, query.returns()]
+
+
+def fomaml_gradient(
+    tasks: TaskDistribution, policy: MLPPolicy, theta: Params, task: Task, config: MAMLConfig, noise: Sequence[Noise]
+) -> Gradient:
+    r"""First-order MAML: the gradient after the step, used as if the step did not depend on the start.
+
+    $$ \sum_i \nabla L_i(\phi_i) $$
+
+    Source: Finn, Abbeel and Levine (2017), section 5.2.
+    """
+    start = tile(theta, len(noise[0].action))
+    params, returns = inner_loop(tasks, policy, start, task, config, noise[:-1], create_graph=False)
+    query = sample(tasks, policy, params, task, config, noise[-1])
+    loss = policy_gradient(policy, params, query)  # [N]
+    check_loss(loss, f"after inner steps of size {config.inner_lr}")
+    grads = torch.autograd.grad(loss.sum(), list(theta.values()))
+    return grads, [*returns, query.returns()]
+
+
+def reptile_gradient(
+    tasks: TaskDistribution, policy: MLPPolicy, theta: Params, task: Task, config: MAMLConfig, noise: Sequence[Noise]
+) -> Gradient:
+    r"""Reptile: walk on with the query episodes too, and pull the start towards where the walk ended.
+
+    $$ \sum_i (\theta - \phi_i^{(M+1)}) / \alpha $$
+
+    The query pays for one more step, so that all algorithms learn from the same episodes.
+
+    Source: Nichol, Achiam and Schulman (2018), algorithm 2.
+    """
+    start = tile(theta, len(noise[0].action))
+    params, returns = inner_loop(tasks, policy, start, task, config, noise[:-1], create_graph=False)
+    query = sample(tasks, policy, params, task, config, noise[-1])
+    params = adapt(policy, params, query, policy_gradient, config.inner_lr, create_graph=False)
+    grads = [(start[name] - params[name]).detach().sum(0) / config.inner_lr for name in theta]
+    return grads, [*returns, query.returns()]
+
+
+GRADIENTS = {"fomaml": fomaml_gradient, "reptile": reptile_gradient}  # of the other algorithms: maml_gradient
