@@ -9,7 +9,7 @@ from functools import cache
 import torch
 from torch import Tensor
 
-from .maml import MAMLConfig, inner_loop
+from .inner import MAMLConfig, inner_loop, mean_returns
 from .policies import MLPPolicy, tile
 from .rollout import draw_noise, rollout
 from .tasks.base import TaskDistribution, index_task
@@ -39,9 +39,9 @@ def adaptation_curve(
         part = slice(start, min(start + chunk, num_tasks))
         task_part, noise_part = index_task(task, part), [drawn[part] for drawn in noise]
         params = tile(theta, part.stop - part.start)
-        params, returns = inner_loop(tasks, policy, params, task_part, config, noise_part[:-1], create_graph=False)
+        params, support = inner_loop(tasks, policy, params, task_part, config, noise_part[:-1], create_graph=False)
         last = rollout(tasks, policy, params, task_part, config.episodes, noise=noise_part[-1])
-        curves.append(torch.stack([r.mean(1) for r in (*returns, last.returns())]))
+        curves.append(mean_returns([*support, last]))
     return torch.cat(curves, 1)
 
 

@@ -18,7 +18,7 @@ from typing import Any
 import torch
 
 from .evaluate import adaptation_curve
-from .inner import ALGORITHMS, MAMLConfig
+from .inner import MAMLConfig
 from .maml import History, maml, meta_gradient
 from .policies import MLPPolicy
 from .rng import generator
@@ -27,6 +27,18 @@ from .tasks.base import FiniteTasks
 from .tasks.navigation import PointGoal
 from .types import Task
 
+RELATIVES = ("maml", "fomaml", "reptile", "anil", "meta_sgd")  # of chapter 7
+ESTIMATORS: dict[str, dict[str, Any]] = {  # of chapter 8
+    "plain": {},
+    "dice": {"inner_loss": "dice"},
+    "linearised": {"inner_loss": "linearised"},
+    "e_maml": {"algorithm": "e_maml"},
+}
+OUTER_UPDATES: dict[str, dict[str, Any]] = {  # of chapter 9
+    "adam": {},
+    "trpo": {},
+    "promp": {"inner_loss": "linearised"},
+}
 TEST_SEED = 1_000_003  # of the held-out tasks; no training run uses it
 
 #: One recorded run; it is given the configuration of its experiment.
@@ -136,7 +148,7 @@ EXPERIMENTS = {
         {f"seed {seed}": partial(navigation_run, seed, every=5) for seed in range(10)},
     ),
     "maml-best": Experiment(
-        "MAML on 2-D navigation as well as we know how: a lower lambda, and an outer rate that falls to zero; ten seeds",
+        "MAML on 2-D navigation, tuned: lower lambda and inner rate, an outer rate that falls to zero; ten seeds",
         # The lambda was chosen by looking at the test goals of the other experiments, so these are tested on new ones.
         {f"seed {seed}": partial(navigation_run, seed, every=10, test_seed=2_000_003) for seed in range(10)},
         MAMLConfig(gae_lambda=0.95, final_lr=0.0),
@@ -154,7 +166,7 @@ EXPERIMENTS = {
         {
             f"{algorithm}, seed {seed}": partial(navigation_run, seed, every=10, algorithm=algorithm)
             for seed in range(5)
-            for algorithm in ALGORITHMS
+            for algorithm in RELATIVES
         },
     ),
     "maml-cost": Experiment(
@@ -162,7 +174,7 @@ EXPERIMENTS = {
         {
             f"{algorithm}, {steps} inner steps": partial(cost_run, algorithm=algorithm, inner_steps=steps)
             for steps in (1, 3)
-            for algorithm in ALGORITHMS
+            for algorithm in RELATIVES
         },
     ),
     "maml-rates": Experiment(
@@ -187,5 +199,32 @@ EXPERIMENTS = {
             for steps in (1, 3)
         },
         MAMLConfig(iterations=150),
+    ),
+    "maml-estimators": Experiment(
+        "MAML on 2-D navigation with three Hessians (plain, DiCE, LVC), and with the sampling term; five seeds each",
+        {
+            f"{name}, seed {seed}": partial(navigation_run, seed, every=10, **changes)
+            for seed in range(5)
+            for name, changes in ESTIMATORS.items()
+        },
+    ),
+    "maml-outer": Experiment(
+        "MAML on 2-D navigation with Adam, TRPO and ProMP outside, five seeds each",
+        {
+            f"{outer}, seed {seed}": partial(navigation_run, seed, every=5, outer=outer, **changes)
+            for seed in range(5)
+            for outer, changes in OUTER_UPDATES.items()
+        },
+    ),
+    "trpo-curvature": Experiment(
+        "TRPO's Fisher matrix from 2 and from all 20 episodes of each task, three seeds each",
+        {
+            f"{count} episodes, seed {seed}": partial(
+                navigation_run, seed, every=10, outer="trpo", curvature_episodes=count
+            )
+            for seed in range(3)
+            for count in (2, 20)
+        },
+        MAMLConfig(iterations=50),
     ),
 }

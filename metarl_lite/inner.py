@@ -22,7 +22,8 @@ from .types import Diverged, LossFunction, Params, Rollout, Task
 #: Sizes of an inner step by the name of the parameter that takes it; who is not named stays where it is.
 Rates = dict[str, float | Tensor]
 
-ALGORITHMS = ("maml", "fomaml", "reptile", "anil", "meta_sgd")
+#: What `MAMLConfig.algorithm` may be.
+ALGORITHMS = ("maml", "fomaml", "reptile", "anil", "meta_sgd", "e_maml")
 
 
 @dataclass(frozen=True)
@@ -36,7 +37,7 @@ class MAMLConfig:
     inner_lr: float = 0.1  # alpha, one number for all parameters; where it starts for algorithm="meta_sgd"
     outer_lr: float = 3e-3  # of Adam
     final_lr: float | None = None  # outer_lr falls to this on a straight line over the iterations; None: it stays
-    algorithm: str = "maml"  # or a relative: "fomaml", "reptile", "anil", "meta_sgd"
+    algorithm: str = "maml"  # or "fomaml", "reptile", "anil", "meta_sgd", "e_maml"
     inner_loss: str = "policy_gradient"  # or "dice", "linearised": what is differentiated for an inner step
     discount: float = 0.99  # gamma
     gae_lambda: float = 0.98  # lambda
@@ -75,6 +76,11 @@ class MAMLConfig:
         for name, known in (("algorithm", ALGORITHMS), ("inner_loss", tuple(LOSSES))):
             if getattr(self, name) not in known:
                 raise ValueError(f"{name} = {getattr(self, name)!r}: choose one of {', '.join(map(repr, known))}.")
+        if self.algorithm == "e_maml" and self.chunk_size is not None:
+            raise ValueError(
+                f"chunk_size = {self.chunk_size}: E-MAML compares every task with all others of its meta-batch, so it "
+                "cannot take them in parts: leave out chunk_size, or use a smaller num_tasks."
+            )
 
 
 def adapt(
@@ -137,7 +143,10 @@ def learned_rates(params: Params, alpha: float) -> Rates:
     return rates
 
 
-STEP_SIZES = {"anil": last_layer_rate, "meta_sgd": learned_rates}  # of the other algorithms: one_rate
+def step_sizes(params: Params, config: MAMLConfig) -> Rates:
+    """The rates of the inner step that the configuration asks for."""
+    rule = {"anil": last_layer_rate, "meta_sgd": learned_rates}.get(config.algorithm, one_rate)
+    return rule(params, config.inner_lr)
 
 
 def sample(
@@ -156,19 +165,23 @@ def inner_loop(
     config: MAMLConfig,
     noise: Sequence[Noise],
     create_graph: bool = True,
-) -> tuple[Params, list[Tensor]]:
+) -> tuple[Params, list[Rollout]]:
     """Takes one step of adaptation, from fresh episodes, for each element of `noise`.
 
     Returns:
-        The adapted parameters `[N, ...]`, and the undiscounted returns `[N, E]` of the episodes before each step.
+        The adapted parameters `[N, ...]`, and the episodes that each step was taken from.
     """
-    returns, loss_fn = [], LOSSES[config.inner_loss]
-    rates = STEP_SIZES.get(config.algorithm, one_rate)(params, config.inner_lr)
+    support: list[Rollout] = []
+    rates = step_sizes(params, config)
     for drawn in noise:
-        support = sample(tasks, policy, params, task, config, drawn)
-        returns.append(support.returns())
-        params = adapt(policy, params, support, loss_fn, rates, create_graph)
-    return params, returns
+        support.append(sample(tasks, policy, params, task, config, drawn))
+        params = adapt(policy, params, support[-1], LOSSES[config.inner_loss], rates, create_graph)
+    return params, support
+
+
+def mean_returns(batches: Sequence[Rollout]) -> Tensor:
+    """Mean undiscounted returns of each batch and task, `[len(batches), N]`."""
+    return torch.stack([batch.returns().mean(1) for batch in batches])
 
 
 def check_loss(loss: Tensor, where: str) -> None:

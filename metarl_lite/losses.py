@@ -29,38 +29,96 @@ def policy_gradient(policy: MLPPolicy, params: Params, batch: Rollout) -> Tensor
 
     Source: Williams (1992), equation 11; Sutton et al. (2000), theorem 1.
     """
-    if batch.advantages is None:
-        raise ValueError("this rollout has no advantages yet: pass it through with_advantages(batch) first.")
     log_prob = policy.log_prob(params, batch.observations, batch.actions)
-    return -(log_prob * batch.advantages * batch.mask).sum((1, 2)) / batch.mask.sum((1, 2))
+    return -(log_prob * advantages_of(batch) * batch.mask).sum((1, 2)) / batch.mask.sum((1, 2))
 
 
-def clipped(
-    policy: MLPPolicy, params: Params, batch: Rollout, old_log_prob: Tensor | None = None, clip: float | None = None
-) -> Tensor:
+def linearised(policy: MLPPolicy, params: Params, batch: Rollout) -> Tensor:
+    r"""The loss of `policy_gradient` with another second derivative: log-probability replaced by a ratio, `[N]`.
+
+    $$ L_i(\theta) = -\frac{\sum m\, \rho_\theta\, \hat A}{\sum m}, \qquad
+       \rho_\theta = \frac{\pi_\theta(a \mid s)}{\bot\, \pi_\theta(a \mid s)} $$
+
+    where $\bot$ stops the gradient. The ratio is 1, its gradient is that of the log-probability; its second derivative
+    adds $\nabla \log\pi\, \nabla \log\pi^\top$. What one action does to the choice of later ones is left out, and
+    that is most of the variance: the low-variance curvature (LVC) surrogate.
+
+    Source: Rothfuss et al. (2019), section 5.
+    """
+    log_prob = policy.log_prob(params, batch.observations, batch.actions)
+    return clipped(log_prob, log_prob.detach(), batch)
+
+
+def dice(policy: MLPPolicy, params: Params, batch: Rollout) -> Tensor:
+    r"""The loss of `policy_gradient` with an unbiased second derivative: DiCE's magic box, `[N]`.
+
+    $$ L_i(\theta) = -\frac{\sum_{e,t} m_{et}\, \big(\square_{et} - \square_{e,t-1}\big)\, \hat A_{et}}{\sum m},
+       \qquad \square_{et} = \exp\big(\ell_{et} - \bot\, \ell_{et}\big), \quad
+       \ell_{et} = \sum_{t' \le t} \log \pi_\theta(a_{et'} \mid s_{et'}) $$
+
+    and $\square_{e,-1} = 1$. Every box is 1; its n-th derivative is that of the probability of the whole past, divided
+    by that probability. Sums run over the past of one episode; there is no mean over steps or episodes inside the
+    exponent. Unbiased for undiscounted returns, with any baseline that depends on the state alone.
+
+    Source: Foerster et al. (2018), section 4; Farquhar, Whiteson and Foerster (2019), section 4, for advantages.
+    """
+    log_prob = policy.log_prob(params, batch.observations, batch.actions) * batch.mask
+    past = log_prob.cumsum(-1)  # [N, E, T]
+    box = (past - past.detach()).exp()
+    before = (past - log_prob - (past - log_prob).detach()).exp()
+    return -((box - before) * advantages_of(batch) * batch.mask).sum((1, 2)) / batch.mask.sum((1, 2))
+
+
+def clipped(log_prob: Tensor, old_log_prob: Tensor, batch: Rollout, clip: float | None = None) -> Tensor:
     r"""The surrogate of a policy that did not act itself: advantages weighted by a ratio of probabilities, `[N]`.
 
-    $$ L_i = -\frac{\sum m \min\big(\rho \hat A,\; \mathrm{clip}(\rho, 1 - \epsilon, 1 + \epsilon)\, \hat A\big)}{\sum m},
-       \qquad \rho = \frac{\pi_\theta(a \mid s)}{\pi_{old}(a \mid s)} $$
+    $$ L_i = -\frac{\sum m \min\big(\rho \hat A,\;
+         \mathrm{clip}(\rho, 1 - \epsilon, 1 + \epsilon)\, \hat A\big)}{\sum m}, \qquad
+       \rho = \frac{\pi_\theta(a \mid s)}{\pi_{old}(a \mid s)} $$
 
     Args:
-        policy: the network.
-        params: leaves `[N, ...]`.
-        batch: a rollout with advantages, acted by the old parameters.
-        old_log_prob: `[N, E, T]`, log-probabilities of its actions then; None where `params` are the old ones.
+        log_prob: `[N, E, T]`, of the actions under the policy in question.
+        old_log_prob: `[N, E, T]`, under the policy that acted.
+        batch: its episodes, with advantages.
         clip: epsilon; None leaves the ratio as it is.
 
     Source: Schulman et al. (2017), equation 7.
     """
-    if batch.advantages is None:
-        raise ValueError("this rollout has no advantages yet: pass it through with_advantages(batch) first.")
-    log_prob = policy.log_prob(params, batch.observations, batch.actions)
-    ratio = (log_prob - (log_prob if old_log_prob is None else old_log_prob).detach()).exp()
-    gain = ratio * batch.advantages
+    advantages = advantages_of(batch)
+    ratio = (log_prob - old_log_prob).exp()
+    gain = ratio * advantages
     if clip is not None:
-        gain = torch.minimum(gain, ratio.clamp(1 - clip, 1 + clip) * batch.advantages)
+        gain = torch.minimum(gain, ratio.clamp(1 - clip, 1 + clip) * advantages)
     return -(gain * batch.mask).sum((1, 2)) / batch.mask.sum((1, 2))
 
 
-#: Losses of an inner step by name (`MAMLConfig.inner_loss`).
-LOSSES: dict[str, LossFunction] = {"policy_gradient": policy_gradient}
+def sampling_term(log_prob: Tensor, support: Rollout, query: Rollout) -> Tensor:
+    r"""The loss through which the choice of the support episodes is credited with what came of it, `[N]`.
+
+    $$ -\,\bot\big(\bar r_i - b_i\big) \sum_{e,t} m_{et}\, \log \pi_\theta(a_{et} \mid s_{et}) $$
+
+    with $\bar r_i$ the mean reward of a step of task i's query, and $b_i$ that of the other tasks' queries: independent
+    of task i's episodes, so it removes variance and adds no bias.
+
+    Args:
+        log_prob: `[N, E, T]`, log-probabilities of the support's actions, differentiable in the initialisation.
+        support: the episodes that were adapted on.
+        query: the episodes after adaptation.
+
+    Source: Stadie et al. (2018), section 3; Al-Shedivat et al. (2018), section 3.
+    """
+    score = query.rewards.sum((1, 2)) / query.mask.sum((1, 2))  # [N]
+    n = len(score)
+    gain = score if n == 1 else (score - score.mean()) * n / (n - 1)  # less the mean of the other tasks
+    return -gain * (log_prob * support.mask).sum((1, 2))
+
+
+def advantages_of(batch: Rollout) -> Tensor:
+    """The batch's advantages; a ValueError with the remedy where it has none yet."""
+    if batch.advantages is None:
+        raise ValueError("this rollout has no advantages yet: pass it through with_advantages(batch) first.")
+    return batch.advantages
+
+
+#: Losses of an inner step by name (`MAMLConfig.inner_loss`): one gradient, three second derivatives.
+LOSSES: dict[str, LossFunction] = {"policy_gradient": policy_gradient, "dice": dice, "linearised": linearised}

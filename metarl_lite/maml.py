@@ -12,8 +12,8 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from .inner import MAMLConfig, adapt, check_loss, inner_loop
-from .outer import Proximal, Seen, TrustRegion
+from .inner import MAMLConfig, adapt, inner_loop, mean_returns
+from .outer import Proximal, Seen, TrustRegion, adam_step
 from .policies import MLPPolicy
 from .relatives import GRADIENTS, maml_gradient
 from .rollout import Noise, draw_noise
@@ -57,10 +57,10 @@ def meta_gradient(
     curves = []
     for start in range(0, num_tasks, chunk):
         part = slice(start, min(start + chunk, num_tasks))
-        grads, returns = gradient(
+        grads, batches = gradient(
             tasks, policy, theta, index_task(task, part), config, [drawn[part] for drawn in noise]
         )
-        curves.append(torch.stack([r.mean(1) for r in returns]))
+        curves.append(mean_returns(batches))
         for name, g in zip(theta, grads, strict=True):
             total[name] += g / num_tasks
     return total, torch.cat(curves, 1)
@@ -76,17 +76,14 @@ class Adam:
     def step(
         self, tasks: TaskDistribution, policy: MLPPolicy, task: Task, noise: Sequence[Noise]
     ) -> tuple[Tensor, Seen]:
-        """Changes theta in place; mean returns `[inner_steps + 1, N]`, and what happened."""
+        """Changes theta in place; returns `[inner_steps + 1, N]`, and what happened."""
         gradient, returns = meta_gradient(tasks, policy, self.theta, task, self.config, noise)
-        for name, p in self.theta.items():
-            p.grad = gradient[name]
-        norm = torch.nn.utils.clip_grad_norm_(self.theta.values(), self.config.max_grad_norm)
-        check_loss(norm, "in the length of the meta-gradient")
-        self.optimiser.step()
-        return returns, {"grad_norm": norm.item()}
+        norm = adam_step(self.optimiser, self.theta, list(gradient.values()), self.config.max_grad_norm)
+        return returns, {"grad_norm": norm}
 
 
-OUTER = {"adam": Adam, "trpo": TrustRegion, "promp": Proximal}
+#: Outer updates by name: each changes theta by `step`, and says what happened.
+OUTER: dict[str, type[Adam | TrustRegion | Proximal]] = {"adam": Adam, "trpo": TrustRegion, "promp": Proximal}
 
 
 @dataclass(repr=False)

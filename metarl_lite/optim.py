@@ -24,7 +24,7 @@ def to_vector(params: Params) -> Tensor:
 
 def to_params(vector: Tensor, like: Params) -> Params:
     """The inverse of `to_vector`: pieces of the vector, shaped like `like`."""
-    pieces = vector.split([p.numel() for p in like.values()])
+    pieces = torch.split(vector, [p.numel() for p in like.values()])
     return {name: piece.reshape(p.shape) for (name, p), piece in zip(like.items(), pieces, strict=True)}
 
 
@@ -62,9 +62,9 @@ def gauss_newton_product(
 ) -> Product:
     r"""The product with $J^\top (\nabla^2 \ell)\, J$, where $J$ is the derivative of `outputs` in the parameters.
 
-    Where the gradient of the loss in the outputs vanishes, this *is* the Hessian of loss(outputs(params)). The loss here is
-    a KL divergence from the distribution that `outputs` gives at `params`, which is smallest, zero, right there; its
-    Hessian is the Fisher matrix.
+    Where the gradient of the loss in the outputs vanishes, this *is* the Hessian of loss(outputs(params)). A KL
+    divergence from the distribution that `outputs` gives at `params` is smallest, zero, right there; its Hessian is the
+    Fisher matrix.
 
     $J v$ is carried forward along with the computation, even where this takes gradients itself, as an inner loop does;
     $J^\top u$ is one reverse pass through a graph that is built once. So no derivative of third order is formed.
@@ -84,10 +84,10 @@ def gauss_newton_product(
     def product(vector: Tensor) -> Tensor:
         with forward_ad.dual_level():
             tangents = to_params(vector, params)
-            moved = outputs({name: forward_ad.make_dual(leaf, tangents[name]) for name, leaf in leaves.items()})
-            pushed = [forward_ad.unpack_dual(out).tangent for out in moved.values()]  # J v
-        pushed = [torch.zeros_like(a) if p is None else p.detach() for p, a in zip(pushed, at, strict=True)]
-        _, curved = torch.func.jvp(slope, tuple(at), tuple(pushed))  # (Hessian of the loss) J v
+            duals = {name: forward_ad.make_dual(leaf, tangents[name]) for name, leaf in leaves.items()}  # type: ignore[no-untyped-call]
+            moved = [forward_ad.unpack_dual(out).tangent for out in outputs(duals).values()]  # type: ignore[no-untyped-call]
+        pushed = [torch.zeros_like(a) if m is None else m.detach() for m, a in zip(moved, at, strict=True)]  # J v
+        curved = torch.func.jvp(slope, tuple(at), tuple(pushed))[1]  # (Hessian of the loss) J v
         pulled = torch.autograd.grad(
             list(built.values()), list(leaves.values()), grad_outputs=curved, retain_graph=True, materialize_grads=True
         )
@@ -97,7 +97,12 @@ def gauss_newton_product(
 
 
 def line_search(
-    judge: Callable[[Tensor], tuple[float, float]], start: Tensor, step: Tensor, max_kl: float, tries: int = 10
+    judge: Callable[[Tensor], tuple[float, float]],
+    start: Tensor,
+    step: Tensor,
+    before: float,
+    max_kl: float,
+    tries: int = 10,
 ) -> tuple[Tensor, float, bool]:
     """The first of `step`, `step` / 2, `step` / 4, ... that improves the loss within the trust region.
 
@@ -105,13 +110,13 @@ def line_search(
         judge: maps a vector of parameters to (loss, KL divergence from the start).
         start: where the step begins.
         step: the full step.
+        before: the loss there.
         max_kl: the bound of the region.
-        tries: how often the step is halved before the search gives up.
+        tries: how many lengths are tried before the search gives up.
 
     Returns:
         The accepted parameters, their KL divergence and True; or `start` itself, 0 and False.
     """
-    before, _ = judge(start)
     for k in range(tries):
         candidate = start + 0.5**k * step
         loss, kl = judge(candidate)

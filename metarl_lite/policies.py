@@ -21,8 +21,8 @@ from .distributions import (
     categorical_sample,
     gaussian_kl,
     gaussian_log_prob,
-    tanh,
 )
+from .layers import hidden, linear
 from .rng import normal, uniform
 from .tasks.base import TaskDistribution, check_positive
 from .types import Params
@@ -35,14 +35,6 @@ def tile(params: Params, num_tasks: int) -> Params:
     """
     check_positive(num_tasks=num_tasks)
     return {name: p.expand(num_tasks, *p.shape) for name, p in params.items()}
-
-
-def linear(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
-    """One layer of N networks: `x` `[N, B, I]`, `weight` `[N, I, J]`, `bias` `[N, J]` give `[N, B, J]`."""
-    if weight.stride(0) == 0 and not torch.is_grad_enabled():
-        # All tasks share one weight (see `tile`) and nobody asks for a gradient of each: one product serves all.
-        return torch.addmm(bias[0], x.flatten(0, 1), weight[0]).reshape(*x.shape[:2], -1)
-    return torch.baddbmm(bias.unsqueeze(1), x, weight)
 
 
 class MLPPolicy:
@@ -155,9 +147,8 @@ class MLPPolicy:
         """The means or logits, `[N, ..., A]`, of observations `[N, ..., O]` under parameters `[N, ...]`."""
         x = observations.flatten(1, -2)  # [N, B, O]
         for i in range(self.num_layers):
-            x = linear(x, params[f"w{i}"], params[f"b{i}"])
-            if i < self.num_layers - 1:
-                x = tanh(x)
+            layer = hidden if i < self.num_layers - 1 else linear
+            x = layer(x, params[f"w{i}"], params[f"b{i}"])
         return x.reshape(*observations.shape[:-1], self.action_size)
 
     def _log_std(self, params: Params, like: Tensor) -> Tensor:
@@ -189,7 +180,10 @@ class MLPPolicy:
 
     def log_prob(self, params: Params, observations: Tensor, actions: Tensor) -> Tensor:
         """log pi(a|s) of each action, `[N, ...]`."""
-        chosen = self.distribution(params, observations)
+        return self.log_prob_of(self.distribution(params, observations), actions)
+
+    def log_prob_of(self, chosen: Distribution, actions: Tensor) -> Tensor:
+        """log pi(a|s) under an output of `distribution`, `[N, ...]`."""
         if self.discrete:
             return categorical_log_prob(chosen["logits"], actions)
         return gaussian_log_prob(chosen["mean"], chosen["log_std"], actions)

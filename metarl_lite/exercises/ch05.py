@@ -7,9 +7,10 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
+from ..layers import linear
 from ..losses import policy_gradient
 from ..maml import adapt
-from ..policies import MLPPolicy, linear, tile
+from ..policies import MLPPolicy, tile
 from ..returns import with_advantages
 from ..rng import generator, normal
 from ..rollout import rollout

@@ -20,7 +20,7 @@ from itertools import pairwise
 import torch
 from torch import Tensor
 
-from metarl_lite.policies import tanh
+from metarl_lite.layers import tanh
 
 OBS, H, ACT = 2, 64, 2
 
