@@ -6,6 +6,7 @@ the *surrogate*, in which every task is adapted anew, from the same support, at 
 
 from __future__ import annotations
 
+import math
 import warnings
 from collections.abc import Sequence
 from dataclasses import fields, replace
@@ -20,7 +21,7 @@ from .optim import conjugate_gradient, gauss_newton_product, line_search, to_par
 from .policies import MLPPolicy, tile
 from .rollout import Noise
 from .tasks.base import TaskDistribution
-from .types import Params, Rollout, Task
+from .types import Diverged, Params, Rollout, Task
 
 #: What an update did, for the history: `grad_norm`, `kl`, `accepted`.
 Seen = dict[str, float]
@@ -70,15 +71,8 @@ class TrustRegion:
     ) -> tuple[Tensor, Seen]:
         """Changes theta in place, or leaves it and warns; returns `[inner_steps + 1, N]`, and what happened."""
         config, start = self.config, to_vector(self.theta).detach()
-        params, support = inner_loop(
-            tasks,
-            policy,
-            tile(self.theta, len(noise[0].action)),
-            task,
-            config,
-            noise[:-1],
-            config.algorithm != "fomaml",
-        )
+        theta, graph = tile(self.theta, len(noise[0].action)), config.algorithm != "fomaml"
+        params, support = inner_loop(tasks, policy, theta, task, config, noise[:-1], graph)
         query = sample(tasks, policy, params, task, config, noise[-1])
         chosen = policy.distribution(params, query.observations)
         old, log_prob = detached(chosen), policy.log_prob_of(chosen, query.actions)
@@ -89,7 +83,10 @@ class TrustRegion:
 
         def judge(vector: Tensor) -> tuple[float, float]:
             leaves = {name: p.requires_grad_() for name, p in to_params(vector, self.theta).items()}
-            moved = readapt(policy, leaves, support, config, create_graph=False)
+            try:
+                moved = readapt(policy, leaves, support, config, create_graph=False)
+            except Diverged:  # a step so long that nothing is left to adapt: try a shorter one
+                return math.inf, math.inf
             with torch.no_grad():
                 new = policy.distribution(moved, query.observations)
                 loss = clipped(policy.log_prob_of(new, query.actions), log_prob, query).mean()
@@ -101,11 +98,8 @@ class TrustRegion:
         with torch.no_grad():
             for p, value in zip(self.theta.values(), to_params(after, self.theta).values(), strict=True):
                 p.copy_(value)
-        return mean_returns([*support, query]), {
-            "grad_norm": gradient.norm().item(),
-            "kl": kl,
-            "accepted": float(accepted),
-        }
+        seen = {"grad_norm": gradient.norm().item(), "kl": kl, "accepted": float(accepted)}
+        return mean_returns([*support, query]), seen
 
     def _direction(self, policy: MLPPolicy, batches: Sequence[Rollout], gradient: Tensor) -> Tensor:
         """-F^{-1} g, as long as the quadratic model of the KL divergence allows: x^T F x / 2 = `max_kl`."""
@@ -119,7 +113,7 @@ class TrustRegion:
         fisher = gauss_newton_product(outputs, lambda new: mean_kl(policy, old, new, few[-1].mask), self.theta)
         direction = conjugate_gradient(lambda v: fisher(v) + config.damping * v, -gradient, config.cg_iterations)
         curvature = direction @ (fisher(direction) + config.damping * direction)
-        return (2 * config.max_kl / curvature).sqrt() * direction
+        return direction * (2 * config.max_kl / curvature.clamp(min=1e-12)).sqrt()
 
 
 class Proximal:
