@@ -13,7 +13,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from .inner import MAMLConfig, adapt, inner_loop, mean_returns
-from .outer import Proximal, Seen, TrustRegion, adam_step
+from .outer import ClippedAdam, Proximal, Seen, TrustRegion
 from .policies import MLPPolicy
 from .relatives import GRADIENTS, maml_gradient
 from .rollout import Noise, draw_noise
@@ -70,15 +70,15 @@ class Adam:
     """The plain outer update: Adam on the meta-gradient, its length clipped."""
 
     def __init__(self, theta: Params, config: MAMLConfig) -> None:
-        self.theta, self.config = theta, config
-        self.optimiser = torch.optim.Adam(theta.values(), lr=config.outer_lr)
+        self.theta, self.config, self.adam = theta, config, ClippedAdam(theta, config)
 
     def step(
         self, tasks: TaskDistribution, policy: MLPPolicy, task: Task, noise: Sequence[Noise]
     ) -> tuple[Tensor, Seen]:
         """Changes theta in place; returns `[inner_steps + 1, N]`, and what happened."""
         gradient, returns = meta_gradient(tasks, policy, self.theta, task, self.config, noise)
-        norm = adam_step(self.optimiser, self.theta, list(gradient.values()), self.config.max_grad_norm)
+        norm = self.adam.step(list(gradient.values()))
+        self.adam.end_iteration()
         return returns, {"grad_norm": norm}
 
 
@@ -94,6 +94,12 @@ class History:
     grad_norm: list[float] = field(default_factory=list)  # length of the meta-gradient, before it was clipped
     kl: list[float] = field(default_factory=list)  # trpo: of the adapted policies; promp: of the initialisation
     accepted: list[float] = field(default_factory=list)  # trpo: 1 where the line search found a step, else 0
+
+    def add(self, returns: Tensor, seen: Seen) -> None:
+        """Notes one meta-iteration: mean returns `[inner_steps + 1, N]`, and what the update has seen."""
+        self.returns.append(returns.mean(1).tolist())
+        for name, value in seen.items():
+            getattr(self, name).append(value)
 
     def __repr__(self) -> str:
         last = f", last returns {[round(r, 2) for r in self.returns[-1]]}" if self.returns else ""
@@ -126,14 +132,7 @@ def maml(
     Raises:
         Diverged: if a loss is not finite; the error names the iteration and carries the last good policy.
     """
-    if outer not in OUTER:
-        raise ValueError(f"outer = {outer!r}: choose one of {', '.join(map(repr, OUTER))}.")
-    if config.algorithm == "meta_sgd" and not policy.has_rates:
-        policy = policy.with_rates(config.inner_lr)
-    if config.algorithm != "meta_sgd" and policy.has_rates:
-        raise ValueError(
-            f'this policy carries learned rates, which algorithm = {config.algorithm!r} would not use: "meta_sgd" does.'
-        )
+    policy = _checked(policy, config, outer)
     theta = policy.params()
     update = OUTER[outer](theta, config)
     history, iteration = History(), 0
@@ -143,14 +142,9 @@ def maml(
             noise = [
                 draw_noise(tasks, policy, config.num_tasks, config.episodes, gen) for _ in range(config.inner_steps + 1)
             ]
-            if config.final_lr is not None and isinstance(update, Adam | Proximal):
-                done = iteration / config.iterations
-                update.optimiser.param_groups[0]["lr"] = config.outer_lr + done * (config.final_lr - config.outer_lr)
             returns, seen = update.step(tasks, policy, task, noise)
             policy = policy.replace(theta)
-            history.returns.append(returns.mean(1).tolist())
-            for name, value in seen.items():
-                getattr(history, name).append(value)
+            history.add(returns, seen)
             if callback is not None and callback(iteration, policy, history):
                 break
     except KeyboardInterrupt:
@@ -158,6 +152,20 @@ def maml(
     except Diverged as error:
         raise _with_state(error, iteration, policy, history, config) from error
     return policy, history
+
+
+def _checked(policy: MLPPolicy, config: MAMLConfig, outer: str) -> MLPPolicy:
+    """The policy that training starts from: with rates where the algorithm learns them."""
+    if outer not in OUTER:
+        raise ValueError(f"outer = {outer!r}: choose one of {', '.join(map(repr, OUTER))}.")
+    if config.algorithm == "meta_sgd":
+        return policy if policy.has_rates else policy.with_rates(config.inner_lr)
+    if policy.has_rates:
+        raise ValueError(
+            f"this policy carries learned rates, which algorithm = {config.algorithm!r} would not use: "
+            "algorithm='meta_sgd' does."
+        )
+    return policy
 
 
 def _with_state(error: Diverged, iteration: int, policy: MLPPolicy, history: History, config: MAMLConfig) -> Diverged:

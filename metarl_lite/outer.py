@@ -13,6 +13,7 @@ from dataclasses import fields, replace
 
 import torch
 from torch import Tensor
+from torch.optim.lr_scheduler import LinearLR
 
 from .distributions import Distribution
 from .inner import MAMLConfig, adapt, check_loss, inner_loop, mean_returns, sample, step_sizes
@@ -46,6 +47,29 @@ def mean_kl(policy: MLPPolicy, old: Distribution, new: Distribution, mask: Tenso
 def detached(chosen: Distribution) -> Distribution:
     """The same distribution as a constant."""
     return {name: p.detach() for name, p in chosen.items()}
+
+
+class ClippedAdam:
+    """Adam along gradients of bounded length, at a rate that falls from `outer_lr` to `final_lr` on a straight line."""
+
+    def __init__(self, theta: Params, config: MAMLConfig) -> None:
+        self.theta, self.max_norm = theta, config.max_grad_norm
+        self.optimiser = torch.optim.Adam(theta.values(), lr=config.outer_lr)
+        end = 1.0 if config.final_lr is None else config.final_lr / config.outer_lr
+        self.schedule = LinearLR(self.optimiser, start_factor=1.0, end_factor=end, total_iters=config.iterations)
+
+    def step(self, gradient: Sequence[Tensor]) -> float:
+        """Changes theta in place; the length that the gradient had."""
+        for p, g in zip(self.theta.values(), gradient, strict=True):
+            p.grad = g
+        norm = torch.nn.utils.clip_grad_norm_(self.theta.values(), self.max_norm)
+        check_loss(norm, "in the length of the meta-gradient")
+        self.optimiser.step()
+        return norm.item()
+
+    def end_iteration(self) -> None:
+        """Lowers the rate, once a meta-iteration."""
+        self.schedule.step()
 
 
 class TrustRegion:
@@ -131,8 +155,7 @@ class Proximal:
 
     def __init__(self, theta: Params, config: MAMLConfig) -> None:
         check_outer("promp", config)
-        self.theta, self.config = theta, config
-        self.optimiser = torch.optim.Adam(theta.values(), lr=config.outer_lr)
+        self.theta, self.config, self.adam = theta, config, ClippedAdam(theta, config)
 
     def step(
         self, tasks: TaskDistribution, policy: MLPPolicy, task: Task, noise: Sequence[Noise]
@@ -150,23 +173,14 @@ class Proximal:
             loss = clipped(log_prob, old_log_prob, query, config.clip).mean()
             kl = mean_kl(policy, old, self._before(policy, support[0]), support[0].mask)
             grads = torch.autograd.grad(loss + config.kl_penalty * kl, list(self.theta.values()))
-            norm = adam_step(self.optimiser, self.theta, grads, config.max_grad_norm)
+            norm = self.adam.step(grads)
+        self.adam.end_iteration()
         with torch.no_grad():
             kl = mean_kl(policy, old, self._before(policy, support[0]), support[0].mask)
         return mean_returns([*support, query]), {"grad_norm": norm, "kl": kl.item()}
 
     def _before(self, policy: MLPPolicy, first: Rollout) -> Distribution:
         return policy.distribution(tile(self.theta, len(first.rewards)), first.observations)
-
-
-def adam_step(optimiser: torch.optim.Optimizer, theta: Params, gradient: Sequence[Tensor], max_norm: float) -> float:
-    """One step of an optimiser along a gradient whose length is clipped; the length it had."""
-    for p, g in zip(theta.values(), gradient, strict=True):
-        p.grad = g
-    norm = torch.nn.utils.clip_grad_norm_(theta.values(), max_norm)
-    check_loss(norm, "in the length of the meta-gradient")
-    optimiser.step()
-    return norm.item()
 
 
 def some_episodes(batch: Rollout, count: int) -> Rollout:
