@@ -149,9 +149,9 @@ EXPERIMENTS = {
     ),
     "maml-best": Experiment(
         "MAML on 2-D navigation, tuned: lower lambda and inner rate, an outer rate that falls to zero; ten seeds",
-        # The lambda was chosen by looking at the test goals of the other experiments, so these are tested on new ones.
+        # These numbers were chosen on the test goals of the other experiments, so this one is tested on new goals.
         {f"seed {seed}": partial(navigation_run, seed, every=10, test_seed=2_000_003) for seed in range(10)},
-        MAMLConfig(gae_lambda=0.95, final_lr=0.0),
+        MAMLConfig(iterations=200, inner_lr=0.03, gae_lambda=0.9, final_lr=0.0),
     ),
     "meta-overfitting": Experiment(
         "MAML on 2-D navigation with few training goals, five seeds each: return on seen and on new goals",

@@ -18,9 +18,8 @@ from collections.abc import Callable
 from itertools import pairwise
 
 import torch
-from torch import Tensor
 
-from metarl_lite.layers import tanh
+from metarl_lite.layers import tanh_
 
 OBS, H, ACT = 2, 64, 2
 
@@ -48,11 +47,10 @@ def acting(n: int, e: int) -> Callable[[], None]:
     weights = [torch.randn(n, i, o) for i, o in pairwise(sizes)]
 
     def step() -> None:
-        with torch.no_grad():
-            for k, w in enumerate(weights):
-                torch.bmm(inputs[k], w, out=inputs[k + 1])
-                if k < 2:
-                    tanh(inputs[k + 1])
+        for k, w in enumerate(weights):
+            torch.bmm(inputs[k], w, out=inputs[k + 1])
+            if k < 2:
+                tanh_(inputs[k + 1])
 
     return step
 
@@ -70,15 +68,11 @@ def floor(n: int = 20, e: int = 20, t: int = 100, rounds: int = 5) -> dict[str, 
             seconds.append(time.perf_counter() - start)
         return min(seconds)
 
-    def tangent(x: Tensor) -> None:
-        with torch.no_grad():
-            tanh(x)
-
     step = acting(n, e)
     parts = {
         "products": sum(times * best(work) for times, work in layer_products(n, e * t) if times),
         "acting": 2 * best(lambda: [step() for _ in range(t)]),
-        "tanh": 4 * best(lambda: tangent(hidden)),  # two layers, two batches
+        "tanh": 4 * best(lambda: tanh_(hidden)),  # two layers, two batches
         # activations and their gradients of two layers: of support, of query, and once more of the double backward
         "memory": 12 * best(lambda: other.copy_(hidden)),
     }
