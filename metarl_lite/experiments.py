@@ -20,6 +20,7 @@ import torch
 from .evaluate import adaptation_curve
 from .inner import MAMLConfig
 from .maml import History, maml, meta_gradient
+from .memory import keep_freed_memory
 from .policies import MLPPolicy
 from .rng import generator
 from .rollout import draw_noise
@@ -117,6 +118,7 @@ def cost_run(config: MAMLConfig, **changes: Any) -> dict[str, float]:
 def cost(config: MAMLConfig, repeats: int) -> dict[str, float]:
     """Seconds (best of `repeats`) of one meta-gradient, and the memory that this process has needed since import."""
     torch.set_num_threads(1)
+    keep_freed_memory()
     after_import = peak_mb()
     tasks, gen = PointGoal(), generator(0)
     policy = MLPPolicy.for_tasks(tasks, gen)

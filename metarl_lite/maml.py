@@ -13,6 +13,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from .inner import MAMLConfig, adapt, inner_loop, mean_returns
+from .memory import keep_freed_memory
 from .outer import ClippedAdam, Proximal, Seen, TrustRegion
 from .policies import MLPPolicy
 from .relatives import GRADIENTS, maml_gradient
@@ -132,6 +133,7 @@ def maml(
     Raises:
         Diverged: if a loss is not finite; the error names the iteration and carries the last good policy.
     """
+    keep_freed_memory()
     policy = _checked(policy, config, outer)
     theta = policy.params()
     update = OUTER[outer](theta, config)

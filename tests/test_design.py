@@ -11,7 +11,7 @@ import metarl_lite
 
 PACKAGE = Path(metarl_lite.__file__).parent
 ORDER = [
-    "types", "rng", "tasks.base", "tasks.bandits", "tasks.tabular", "tasks.navigation", "tasks.physics",
+    "types", "rng", "memory", "tasks.base", "tasks.bandits", "tasks.tabular", "tasks.navigation", "tasks.physics",
     "tasks.families", "tasks.gym_tasks", "tasks.gym_env", "tasks.gym", "tasks", "layers", "distributions", "policies",
     "rollout", "returns", "losses", "optim", "checkpoint", "oracles.bandits", "oracles.tabular", "oracles.navigation",
     "oracles.meta_gradient", "oracles.estimators", "oracles", "inner", "relatives", "outer", "maml", "evaluate", "page",

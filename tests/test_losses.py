@@ -247,7 +247,7 @@ def assert_hessians_agree(found: Tensor, expected: Tensor) -> None:
 
 def check_hessian_of_a_bandit(loss_fn: Any) -> None:
     """J = sum_a pi_a r_a, whose Hessian is diag(g) - pi g^T - g pi^T with g = pi (r - J), worked out by hand."""
-    logits, rewards = tensor([0.5, -0.2, 0.1]), tensor([1.0, 0.2, -0.7])
+    logits, rewards = tensor([0.5, -0.2, 0.1]), tensor(1.0, 0.2, -0.7)
     pi = logits[0].softmax(-1)
     g = pi * (rewards - pi @ rewards)
     by_hand = torch.diag(g) - torch.outer(pi, g) - torch.outer(g, pi)
@@ -307,14 +307,19 @@ def test_the_expected_hessian_of_dice_is_exact(check: Any) -> None:
 
 
 @pytest.mark.parametrize("check", HESSIANS, ids=lambda check: check.__name__)
-@pytest.mark.parametrize("loss_fn", [policy_gradient, linearised], ids=lambda f: f.__name__)
-def test_that_of_the_other_losses_is_not(check: Any, loss_fn: Any) -> None:
+def test_that_of_the_plain_loss_is_not(check: Any) -> None:
     with pytest.raises(AssertionError):
-        check(loss_fn)
+        check(policy_gradient)
 
 
-def test_for_a_single_step_the_linearised_loss_is_exact_too() -> None:
-    """There is no later action that a step could have a say in."""
+@pytest.mark.parametrize("check", HESSIANS[1:], ids=lambda check: check.__name__)
+def test_that_of_the_linearised_loss_is_not(check: Any) -> None:
+    with pytest.raises(AssertionError):
+        check(linearised)
+
+
+def test_where_no_action_has_a_say_in_later_states_the_linearised_loss_is_exact_too() -> None:
+    check_hessian_of_a_bandit(linearised)
     weight, batch = every_support(MDP_LOGITS, TRANSITIONS, REWARDS, 1, 1)
     exact = exact_hessian(MDP_LOGITS, TRANSITIONS, REWARDS, 1)
     assert_hessians_agree(-expected_hessian(linearised, MDP_LOGITS, weight, batch), exact)
@@ -338,7 +343,7 @@ def test_each_hessian_is_the_one_that_its_docstring_gives() -> None:
         assert_hessians_agree(expected_hessian(loss_fn, MDP_LOGITS, weight, batch), expected)
 
 
-def hessian_spreads(seed: int, losses: list[Any], horizon: int = 12, draws: int = 400) -> list[float]:
+def hessian_spreads(seed: int, losses: list[Any], horizon: int = 12, draws: int = 200) -> list[float]:
     """The root of the summed variance of each loss's Hessian over draws of five episodes, in one random MDP."""
     tasks = TabularMDP(3, 2, horizon, reward_noise=0.0, dtype=F64)
     task = {name: leaf.expand(draws, *leaf.shape) for name, leaf in tasks.default_task().items()}
@@ -577,7 +582,7 @@ def against_the_sign(log_prob: Tensor, support: Rollout, query: Rollout) -> Tens
         (check_value_of_linearised, dice),
         (check_hessian_of_a_bandit, box_averaged_over_steps),
         (check_hessian_of_a_bandit, box_divided_and_made_up_for),
-        (check_hessian_of_a_bandit, box_without_a_past),
+        (check_hessian_of_a_bandit, box_without_a_stop),
         (check_hessian_of_an_mdp, box_averaged_over_steps),
         (check_hessian_of_an_mdp, box_without_a_past),
         (check_hessian_of_an_mdp, box_without_a_stop),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -72,7 +73,17 @@ def test_the_recorded_experiment_runs_and_repeats_its_own_record(tmp_path: Path)
     main.reproduce("maml-navigation", tmp_path, quick=True)
     quick = json.loads((tmp_path / "maml-navigation.json").read_text())["runs"]["seed 0"]
     stored = json.loads((main.RECORDED / "maml-navigation.json").read_text())["runs"]["seed 0"]
-    assert quick["test_returns"][0] == pytest.approx(stored["test_returns"][0], rel=1e-2)
+    # Before the step only: after it, the return of an untrained policy hangs on the last digits of a rounding.
+    assert quick["test_returns"][0][0] == pytest.approx(stored["test_returns"][0][0], rel=1e-3)
+
+
+@pytest.mark.parametrize("name", sorted(main.EXPERIMENTS))
+def test_every_record_is_complete_and_of_the_present_configuration(name: str) -> None:
+    record = json.loads((main.RECORDED / f"{name}.json").read_text())
+    assert list(record["runs"]) == list(main.EXPERIMENTS[name].runs)
+    assert record["config"] == asdict(main.EXPERIMENTS[name].config)
+    assert record["command"] == f"python -m metarl_lite reproduce {name}"
+    assert set(record["versions"]) >= {"python", "torch", "numpy", "gymnasium"}
 
 
 def test_training_never_meets_a_test_task() -> None:

@@ -1,0 +1,239 @@
+"""Equations of chapter 9, computed from their symbols, against the outer updates and `optim`."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+
+import pytest
+import torch
+from torch import Tensor
+from torch.distributions import Independent, Normal, kl_divergence
+
+from metarl_lite.distributions import gaussian_kl
+from metarl_lite.inner import MAMLConfig, inner_loop, sample
+from metarl_lite.losses import clipped, policy_gradient
+from metarl_lite.optim import conjugate_gradient, gauss_newton_product, to_params, to_vector
+from metarl_lite.outer import Proximal, TrustRegion, detached, mean_kl, readapt
+from metarl_lite.policies import MLPPolicy, tile
+from metarl_lite.rng import generator, normal
+from metarl_lite.rollout import Noise, draw_noise
+from metarl_lite.tasks.navigation import PointGoal
+from metarl_lite.types import Params, Rollout, Task
+
+TASKS = PointGoal(horizon=5, dtype=torch.float64)
+# torch itself uses what it deprecates, when forward-mode differentiation is used for the first time
+pytestmark = pytest.mark.filterwarnings("ignore:.*torch.jit.script:DeprecationWarning")
+
+
+class Batch:
+    """A policy of 19 numbers, and the episodes of three tasks before and after an inner step."""
+
+    def __init__(self, hidden: tuple[int, ...] = (3,), **changes: object) -> None:
+        gen = generator(3)
+        self.policy = MLPPolicy.for_tasks(TASKS, gen, hidden=hidden)
+        self.config = MAMLConfig(num_tasks=3, episodes=4, inner_lr=0.5, **changes)  # type: ignore[arg-type]
+        self.task: Task = TASKS.sample(3, gen)
+        self.noise: list[Noise] = [draw_noise(TASKS, self.policy, 3, 4, gen) for _ in range(2)]
+        self.theta = self.policy.params()
+        tiled = tile(self.theta, 3)
+        params, support = inner_loop(TASKS, self.policy, tiled, self.task, self.config, self.noise[:1])
+        self.support = support
+        self.query = sample(TASKS, self.policy, params, self.task, self.config, self.noise[1])
+        self.old = detached(self.policy.distribution(params, self.query.observations))
+
+    def elsewhere(self, scale: float = 0.02) -> Params:
+        """Another initialisation, near the first."""
+        vector = to_vector(self.theta).detach()
+        moved = to_params(vector + scale * normal(vector.shape, generator(9), torch.float64), self.theta)
+        return {name: p.requires_grad_() for name, p in moved.items()}
+
+
+def of_task(batch: Rollout, i: int) -> Rollout:
+    return Rollout(**{name: leaf[i : i + 1] for name, leaf in vars(batch).items()})
+
+
+def one_task(batch: Batch, theta: Params, i: int) -> Independent:
+    """pi_{phi_i(theta)} in the states of task i's query, from autograd and torch.distributions alone."""
+    loss = policy_gradient(batch.policy, tile(theta, 1), of_task(batch.support[0], i)).sum()
+    slopes = torch.autograd.grad(loss, list(theta.values()), create_graph=True)
+    phi = {name: p - batch.config.inner_lr * g for (name, p), g in zip(theta.items(), slopes, strict=True)}
+    seen = batch.query.observations[i]  # [E, T, O]
+    mean = torch.tanh(seen @ phi["w0"] + phi["b0"]) @ phi["w1"] + phi["b1"]
+    return Independent(Normal(mean, phi["log_std"].exp().expand_as(mean)), 1)
+
+
+def surrogate_by_hand(batch: Batch, theta: Params) -> Tensor:
+    total = torch.zeros((), dtype=torch.float64)
+    for i in range(3):
+        acted, advantages = batch.query.actions[i], batch.query.advantages
+        assert advantages is not None
+        ratio = (
+            one_task(batch, theta, i).log_prob(acted) - one_task(batch, batch.theta, i).log_prob(acted).detach()
+        ).exp()
+        total = total + (ratio * advantages[i]).mean() / 3
+    return total
+
+
+def kl_by_hand(batch: Batch, theta: Params) -> Tensor:
+    pairs = [(one_task(batch, batch.theta, i), one_task(batch, theta, i)) for i in range(3)]
+    return torch.stack([kl_divergence(old, new).mean() for old, new in pairs]).mean()
+
+
+def test_eq_surrogate() -> None:
+    batch, there = Batch(), Batch().elsewhere()
+    moved = readapt(batch.policy, there, batch.support, batch.config, create_graph=False)
+    old_log_prob = batch.policy.log_prob_of(batch.old, batch.query.actions)
+    log_prob = batch.policy.log_prob(moved, batch.query.observations, batch.query.actions)
+    mine = -clipped(log_prob, old_log_prob, batch.query).mean()
+    torch.testing.assert_close(mine, surrogate_by_hand(batch, there), rtol=0, atol=1e-12)
+
+
+def test_eq_mean_kl() -> None:
+    batch, there = Batch(), Batch().elsewhere()
+    moved = readapt(batch.policy, there, batch.support, batch.config, create_graph=False)
+    new = batch.policy.distribution(moved, batch.query.observations)
+    mine = mean_kl(batch.policy, batch.old, new, batch.query.mask)
+    torch.testing.assert_close(mine, kl_by_hand(batch, there), rtol=0, atol=1e-12)
+
+
+@pytest.mark.parametrize(("mean", "log_std"), [(0.0, 0.0), (0.7, -1.0), (-2.0, 0.5)])
+def test_eq_fisher(mean: float, log_std: float) -> None:
+    """The Hessian of the KL divergence, the covariance of the score, and the closed form: three times one matrix."""
+    at = torch.tensor([mean, log_std], dtype=torch.float64)
+
+    def gaussian(v: Tensor) -> Params:
+        return {"mean": v[:1], "log_std": v[1:]}
+
+    hessian = torch.autograd.functional.hessian(lambda v: gaussian_kl(gaussian(at), gaussian(v)), at)
+    closed = torch.diag(torch.tensor([math.exp(-2 * log_std), 2.0], dtype=torch.float64))
+    torch.testing.assert_close(hessian, closed, rtol=0, atol=1e-12)
+
+    sigma = math.exp(log_std)
+    a = torch.linspace(mean - 12 * sigma, mean + 12 * sigma, 40_001, dtype=torch.float64)
+    z = (a - mean) / sigma
+    score = torch.stack([z / sigma, z * z - 1])  # of log pi with respect to mean and log_std
+    density = (-0.5 * z * z).exp() / (sigma * math.sqrt(2 * math.pi))
+    covariance = torch.trapezoid(score[:, None] * score[None] * density, a)
+    torch.testing.assert_close(covariance, closed, rtol=0, atol=1e-8)
+
+
+def fisher_by_hand(batch: Batch) -> Tensor:
+    """The Hessian of the mean KL of adapted policies, by differentiating twice through the inner step."""
+
+    def kl(vector: Tensor) -> Tensor:
+        return kl_by_hand(batch, to_params(vector, batch.theta))
+
+    return torch.autograd.functional.hessian(kl, to_vector(batch.theta).detach())
+
+
+def package_product(batch: Batch) -> Callable[[Tensor], Tensor]:
+    def outputs(theta: Params) -> Params:
+        params = readapt(batch.policy, theta, batch.support, batch.config, create_graph=True)
+        return batch.policy.distribution(params, batch.query.observations)
+
+    return gauss_newton_product(
+        outputs, lambda new: mean_kl(batch.policy, batch.old, new, batch.query.mask), batch.theta
+    )
+
+
+def test_eq_gauss_newton() -> None:
+    batch = Batch()
+    product, full = package_product(batch), fisher_by_hand(batch)
+    columns = torch.stack([product(e) for e in torch.eye(len(full), dtype=torch.float64)], 1)
+    assert full.abs().max() > 0.1
+    torch.testing.assert_close(columns, full, rtol=0, atol=1e-9)
+
+
+def test_eq_natural_step() -> None:
+    """TrustRegion's direction, from a dense solve; and no step with the same KL (to second order) gains more."""
+    batch = Batch(curvature_episodes=4, cg_iterations=200, damping=1e-2)
+    full = fisher_by_hand(batch)
+    full = full + batch.config.damping * torch.eye(len(full), dtype=torch.float64)
+    gain = torch.autograd.grad(surrogate_by_hand(batch, batch.theta), list(batch.theta.values()))
+    g, delta = torch.cat([p.flatten() for p in gain]), batch.config.max_kl
+    natural = torch.linalg.solve(full, g)
+    expected = (2 * delta / (g @ natural)).sqrt() * natural
+
+    mine = TrustRegion(batch.theta, batch.config)._direction(batch.policy, [*batch.support, batch.query], -g)
+    torch.testing.assert_close(mine, expected, rtol=1e-6, atol=1e-9)
+    assert abs(0.5 * expected @ full @ expected - delta) < 1e-12
+    others = normal((500, len(full)), generator(0), torch.float64)
+    others = others * (2 * delta / torch.einsum("ni,ij,nj->n", others, full, others)).sqrt().unsqueeze(1)
+    assert (others @ g).max() < expected @ g
+
+
+def test_eq_trust_region() -> None:
+    """What TrustRegion's step leaves behind improves the surrogate and keeps the bound, judged by hand."""
+    for max_kl in (0.001, 0.01, 0.1):
+        batch = Batch(max_kl=max_kl)
+        theta = batch.policy.params()
+        _, seen = TrustRegion(theta, batch.config).step(TASKS, batch.policy, batch.task, batch.noise)
+        assert seen["accepted"] == 1.0
+        kl = kl_by_hand(batch, theta).item()
+        assert 0 < kl <= max_kl
+        assert abs(kl - seen["kl"]) < 1e-12
+        assert surrogate_by_hand(batch, theta) > surrogate_by_hand(batch, batch.theta)
+
+
+def test_a_refused_step_leaves_the_parameters_bit_for_bit() -> None:
+    batch = Batch(max_kl=1e-30)
+    theta = batch.policy.params()
+    with pytest.warns(UserWarning, match="theta stays"):
+        _, seen = TrustRegion(theta, batch.config).step(TASKS, batch.policy, batch.task, batch.noise)
+    assert seen["accepted"] == 0.0
+    assert all(torch.equal(p, batch.theta[name]) for name, p in theta.items())
+
+
+def test_eq_clipped() -> None:
+    batch, there, epsilon = Batch(), Batch().elsewhere(0.3), 0.2
+    moved = readapt(batch.policy, there, batch.support, batch.config, create_graph=False)
+    old_log_prob = batch.policy.log_prob_of(batch.old, batch.query.actions)
+    log_prob = batch.policy.log_prob(moved, batch.query.observations, batch.query.actions)
+    mine = clipped(log_prob, old_log_prob, batch.query, epsilon)
+    advantages, beyond = batch.query.advantages, 0
+    assert advantages is not None
+    for i in range(3):
+        terms = []
+        for ratio, gain in zip(
+            (log_prob - old_log_prob).exp()[i].flatten().tolist(), advantages[i].flatten().tolist(), strict=True
+        ):
+            terms.append(min(ratio * gain, min(max(ratio, 1 - epsilon), 1 + epsilon) * gain))
+            beyond += not 1 - epsilon <= ratio <= 1 + epsilon
+        assert abs(mine[i].item() + sum(terms) / len(terms)) < 1e-12
+    assert beyond > 5
+
+
+def test_eq_promp() -> None:
+    """The gradient of the objective, by hand, gives the first step of Adam and the second."""
+    batch = Batch(epochs=2, kl_penalty=0.3, max_grad_norm=1e9)
+    theta = batch.policy.params()
+    Proximal(theta, batch.config).step(TASKS, batch.policy, batch.task, batch.noise)
+
+    expected = batch.policy.params()
+    optimiser = torch.optim.Adam(expected.values(), lr=batch.config.outer_lr)
+    first, query = batch.support[0], batch.query
+    advantages = query.advantages
+    assert advantages is not None
+    before = detached(batch.policy.distribution(tile(batch.theta, 3), first.observations))
+    for _ in range(2):
+        optimiser.zero_grad()
+        loss = torch.zeros((), dtype=torch.float64)
+        for i in range(3):
+            old, new = one_task(batch, batch.theta, i), one_task(batch, expected, i)
+            ratio = (new.log_prob(query.actions[i]) - old.log_prob(query.actions[i]).detach()).exp()
+            gain = torch.minimum(ratio * advantages[i], ratio.clamp(0.8, 1.2) * advantages[i])
+            loss = loss - gain.mean() / 3
+        now = batch.policy.distribution(tile(expected, 3), first.observations)
+        (loss + 0.3 * gaussian_kl(before, now).mean()).backward()
+        optimiser.step()
+    for name, p in theta.items():
+        torch.testing.assert_close(p.detach(), expected[name].detach(), rtol=0, atol=1e-9)
+
+
+def test_conjugate_gradients_agree_with_a_dense_solve() -> None:
+    for seed in range(5):
+        root = normal((8, 8), generator(seed), torch.float64)
+        matrix, b = root @ root.mT + torch.eye(8, dtype=torch.float64), normal((8,), generator(50), torch.float64)
+        mine = conjugate_gradient(lambda v, matrix=matrix: matrix @ v, b, iterations=50, tolerance=1e-24)
+        torch.testing.assert_close(mine, torch.linalg.solve(matrix, b), rtol=0, atol=1e-9)
