@@ -35,6 +35,7 @@ class MAMLConfig:
     episodes: int = 20  # E, episodes to adapt from, and as many after each step
     inner_steps: int = 1  # gradient steps of the inner loop
     inner_lr: float = 0.1  # alpha, one number for all parameters; where it starts for algorithm="meta_sgd"
+    later_steps: float = 1.0  # factor on the inner rates after the first step; Finn et al. (2017) test with 0.5
     outer_lr: float = 3e-3  # of Adam
     final_lr: float | None = None  # outer_lr falls to this on a straight line over the iterations; None: it stays
     algorithm: str = "maml"  # or "fomaml", "reptile", "anil", "meta_sgd", "e_maml"
@@ -59,7 +60,7 @@ class MAMLConfig:
             check_positive(chunk_size=self.chunk_size)
         if isinstance(self.inner_steps, bool) or not isinstance(self.inner_steps, int) or self.inner_steps < 0:
             raise ValueError(f"inner_steps = {self.inner_steps!r}: 0 (no adaptation) or a positive integer is needed.")
-        for name in ("inner_lr", "outer_lr", "max_grad_norm", "max_kl", "clip"):
+        for name in ("inner_lr", "later_steps", "outer_lr", "max_grad_norm", "max_kl", "clip"):
             value = getattr(self, name)
             if not isinstance(value, int | float) or not 0 < value < math.inf:
                 raise ValueError(f"{name} = {value!r}: a positive number is needed, such as {name}=0.1.")
@@ -143,10 +144,12 @@ def learned_rates(params: Params, alpha: float) -> Rates:
     return rates
 
 
-def step_sizes(params: Params, config: MAMLConfig) -> Rates:
-    """The rates of the inner step that the configuration asks for."""
+def step_sizes(params: Params, config: MAMLConfig, step: int = 0) -> Rates:
+    """The rates of an inner step, counted from 0, that the configuration asks for."""
     rule = {"anil": last_layer_rate, "meta_sgd": learned_rates}.get(config.algorithm, one_rate)
-    return rule(params, config.inner_lr)
+    rates = rule(params, config.inner_lr)
+    factor = 1.0 if step == 0 else config.later_steps
+    return rates if factor == 1 else {name: factor * rate for name, rate in rates.items()}
 
 
 def sample(
@@ -172,9 +175,9 @@ def inner_loop(
         The adapted parameters `[N, ...]`, and the episodes that each step was taken from.
     """
     support: list[Rollout] = []
-    rates = step_sizes(params, config)
-    for drawn in noise:
+    for step, drawn in enumerate(noise):
         support.append(sample(tasks, policy, params, task, config, drawn))
+        rates = step_sizes(params, config, step)
         params = adapt(policy, params, support[-1], LOSSES[config.inner_loss], rates, create_graph)
     return params, support
 

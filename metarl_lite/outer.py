@@ -33,8 +33,8 @@ def readapt(
 ) -> Params:
     """Every task adapted from `theta` on episodes that exist already; leaves `[N, ...]`."""
     params = tile(theta, len(support[0].rewards))
-    rates = step_sizes(params, config)
-    for batch in support:
+    for step, batch in enumerate(support):
+        rates = step_sizes(params, config, step)
         params = adapt(policy, params, batch, LOSSES[config.inner_loss], rates, create_graph)
     return params
 

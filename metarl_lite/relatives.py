@@ -12,7 +12,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from .inner import MAMLConfig, adapt, check_loss, inner_loop, one_rate, sample
+from .inner import MAMLConfig, adapt, check_loss, inner_loop, sample, step_sizes
 from .losses import LOSSES, policy_gradient, sampling_term
 from .policies import MLPPolicy, tile
 from .rollout import Noise
@@ -89,10 +89,10 @@ def e_maml_gradient(
     Source: Stadie et al. (2018), section 3; see `losses.sampling_term`.
     """
     params, support, chosen = tile(theta, len(noise[0].action)), [], []
-    rates = one_rate(params, config.inner_lr)
-    for drawn in noise[:-1]:
+    for step, drawn in enumerate(noise[:-1]):
         support.append(sample(tasks, policy, params, task, config, drawn))
         chosen.append(policy.log_prob(params, support[-1].observations, support[-1].actions))
+        rates = step_sizes(params, config, step)
         params = adapt(policy, params, support[-1], LOSSES[config.inner_loss], rates)
     query = sample(tasks, policy, params, task, config, noise[-1])
     loss = policy_gradient(policy, params, query)  # [N]

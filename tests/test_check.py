@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 import metarl_lite.exercises as registry
-from metarl_lite.check import check, passes, show_source, verdict
+from metarl_lite.check import check, passes, show_diff, show_source, verdict
 from metarl_lite.exercises.base import Exercise
 from metarl_lite.exercises.compare import brief, describe, difference
 
@@ -299,6 +299,119 @@ def test_show_source_is_markdown_in_a_notebook(monkeypatch: pytest.MonkeyPatch) 
     show_source(documented)
     assert published[0]["text/markdown"].startswith("`tests.test_check.documented`\n\n```python\ndef documented")
     assert "0x" not in published[0]["text/plain"]
+
+
+def gradient(x: Tensor, lr: float) -> Tensor:
+    """How it was.
+
+    At length.
+    """
+    first = 2 * x
+    second = lr * first
+    # a comment of both
+    third = second + 1
+    fourth = third * third
+    return fourth
+
+
+def other_gradient(x: Tensor, lr: float) -> Tensor:
+    """How it is: a docstring is no difference."""
+    first = 2 * x
+    second = lr * first
+    # a comment of both
+    third = second - 1
+    third = third + x
+    fourth = third * third
+    return fourth
+
+
+class Stretched(Doubler):
+    """A class may be compared as well."""
+
+    def twice(self) -> float:
+        return 2 * self.value
+
+
+def check_diff(function: Any, capsys: pytest.CaptureFixture[str]) -> None:
+    """Lines that go and come, two lines of what is the same around them, no docstrings, no numbers of lines."""
+    function(gradient, other_gradient)
+    assert capsys.readouterr().out.splitlines() == [
+        "--- tests.test_check.gradient",
+        "+++ tests.test_check.other_gradient",
+        "-def gradient(x: Tensor, lr: float) -> Tensor:",
+        "+def other_gradient(x: Tensor, lr: float) -> Tensor:",
+        "     first = 2 * x",
+        "     second = lr * first",
+        "     # a comment of both",
+        "-    third = second + 1",
+        "+    third = second - 1",
+        "+    third = third + x",
+        "     fourth = third * third",
+        "     return fourth",
+    ]
+
+
+def test_show_diff_shows_what_goes_and_what_comes(capsys: pytest.CaptureFixture[str]) -> None:
+    check_diff(show_diff, capsys)
+
+
+@pytest.mark.parametrize(
+    "broken",
+    [
+        lambda old, new: show_diff(new, old),
+        lambda old, new: show_diff(old, new, context=0),
+        lambda old, new: show_diff(old, old),
+        lambda old, new: show_source(old, new),
+    ],
+)
+def test_what_is_no_such_diff_fails(broken: Any, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(AssertionError):
+        check_diff(broken, capsys)
+
+
+def test_show_diff_leaves_out_what_is_far_from_a_change(capsys: pytest.CaptureFixture[str]) -> None:
+    show_diff(gradient, other_gradient, context=0)
+    lines = capsys.readouterr().out.splitlines()[2:]
+    assert all(line[0] in "+-" for line in lines)
+    assert len(lines) == 5
+
+
+def test_show_diff_of_what_is_the_same_is_empty(capsys: pytest.CaptureFixture[str]) -> None:
+    show_diff(gradient, gradient)
+    assert capsys.readouterr().out.strip() == ""
+
+
+def test_show_diff_compares_classes_and_methods(capsys: pytest.CaptureFixture[str]) -> None:
+    show_diff(Doubler, Stretched)
+    out = capsys.readouterr().out
+    assert "-class Doubler:\n" in out
+    assert "+class Stretched(Doubler):\n" in out
+    assert "-    def __init__(self, value: float) -> None:\n" in out
+    show_diff(Doubler.twice, Forgetful.twice)
+    out = capsys.readouterr().out
+    assert "--- tests.test_check.Doubler.twice\n+++ tests.test_check.Forgetful.twice\n" in out
+    assert "-    return 2 * self.value\n+    return self.missing" in out
+
+
+def test_show_diff_is_markdown_in_a_notebook(monkeypatch: pytest.MonkeyPatch) -> None:
+    published: list[dict[str, str]] = []
+    monkeypatch.setitem(show_diff.__globals__, "publish", published.append)
+    show_diff(gradient, other_gradient)
+    (shown,) = published
+    assert shown["text/markdown"] == f"```diff\n{shown['text/plain']}\n```"
+    assert "0x" not in shown["text/plain"]
+    assert "@@" not in shown["text/plain"]
+
+
+def test_first_order_maml_is_maml_with_one_word_more(capsys: pytest.CaptureFixture[str]) -> None:
+    """The diff that a chapter shows: the name, and that the inner steps keep no graph."""
+    from metarl_lite.relatives import fomaml_gradient, maml_gradient
+
+    show_diff(maml_gradient, fomaml_gradient)
+    lines = capsys.readouterr().out.splitlines()[2:]
+    (name, word) = (line for line in lines if line[0] == "+")
+    assert name == "+def fomaml_gradient("
+    assert "create_graph=False" in word
 
 
 def test_the_parts_of_a_tuple_are_called_by_their_names_and_long_arguments_are_cut() -> None:

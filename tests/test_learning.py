@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from metarl_lite.evaluate import adaptation_curve
@@ -13,8 +15,8 @@ from metarl_lite.tasks import PointGoal
 HELD_OUT = 1_000_003  # the seed of the test goals, as in the recorded runs
 
 
-def iterations_to(target: float, seed: int, config: MAMLConfig) -> int | None:
-    """Meta-iterations until the test return after one step reaches the target; tested every five."""
+def iterations_to(target: float, seed: int, config: MAMLConfig, outer: str = "adam") -> int | None:
+    """Meta-iterations until the test return after all inner steps reaches the target; tested every five."""
     tasks, gen, hit = PointGoal(), generator(seed), []
     test = tasks.sample(100, generator(HELD_OUT))
 
@@ -25,7 +27,7 @@ def iterations_to(target: float, seed: int, config: MAMLConfig) -> int | None:
                 hit.append(iteration + 1)
         return bool(hit)
 
-    maml(tasks, MLPPolicy.for_tasks(tasks, gen), config, gen, callback=tested)
+    maml(tasks, MLPPolicy.for_tasks(tasks, gen), config, gen, callback=tested, outer=outer)
     return hit[0] if hit else None
 
 
@@ -45,3 +47,24 @@ def test_without_an_inner_step_nothing_gets_past_standing_still() -> None:
 @pytest.mark.parametrize("inner_steps", [2, 3])
 def test_several_inner_steps_train(inner_steps: int) -> None:
     assert iterations_to(-18.0, 0, MAMLConfig(inner_steps=inner_steps, iterations=60)) is not None
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore:`torch.jit.script` is deprecated:DeprecationWarning")  # of torch itself
+@pytest.mark.parametrize(
+    ("outer", "options"), [("trpo", {}), ("promp", {"inner_loss": "linearised"})], ids=lambda x: str(x)
+)
+def test_other_outer_updates_train(outer: str, options: dict[str, Any]) -> None:
+    assert iterations_to(-18.0, 0, MAMLConfig(**options), outer) is not None
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("algorithm", ["fomaml", "reptile", "anil", "meta_sgd"])
+def test_the_relatives_train(algorithm: str) -> None:
+    assert iterations_to(-18.0, 0, MAMLConfig(algorithm=algorithm)) is not None
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("inner_loss", ["dice", "linearised"])
+def test_other_inner_losses_train(inner_loss: str) -> None:
+    assert iterations_to(-18.0, 0, MAMLConfig(inner_loss=inner_loss)) is not None

@@ -13,11 +13,14 @@ from torch.distributions import Independent, Normal, kl_divergence
 from metarl_lite.distributions import gaussian_kl
 from metarl_lite.inner import MAMLConfig, inner_loop, sample
 from metarl_lite.losses import clipped, policy_gradient
+from metarl_lite.maml import maml
 from metarl_lite.optim import conjugate_gradient, gauss_newton_product, to_params, to_vector
 from metarl_lite.outer import Proximal, TrustRegion, detached, mean_kl, readapt
 from metarl_lite.policies import MLPPolicy, tile
 from metarl_lite.rng import generator, normal
 from metarl_lite.rollout import Noise, draw_noise
+from metarl_lite.tasks.bandits import BernoulliBandit
+from metarl_lite.tasks.base import FiniteTasks
 from metarl_lite.tasks.navigation import PointGoal
 from metarl_lite.types import Params, Rollout, Task
 
@@ -156,7 +159,7 @@ def test_eq_natural_step() -> None:
     expected = (2 * delta / (g @ natural)).sqrt() * natural
 
     mine = TrustRegion(batch.theta, batch.config)._direction(batch.policy, [*batch.support, batch.query], -g)
-    torch.testing.assert_close(mine, expected, rtol=1e-6, atol=1e-9)
+    assert (mine - expected).norm() < 1e-4 * expected.norm()  # conjugate gradients stop at a residual of 1e-5
     assert abs(0.5 * expected @ full @ expected - delta) < 1e-12
     others = normal((500, len(full)), generator(0), torch.float64)
     others = others * (2 * delta / torch.einsum("ni,ij,nj->n", others, full, others)).sqrt().unsqueeze(1)
@@ -177,12 +180,13 @@ def test_eq_trust_region() -> None:
 
 
 def test_a_refused_step_leaves_the_parameters_bit_for_bit() -> None:
-    batch = Batch(max_kl=1e-30)
-    theta = batch.policy.params()
+    """On bandits that never pay nothing can improve."""
+    barren = FiniteTasks(BernoulliBandit(2, dtype=torch.float64), {"probabilities": torch.zeros(4, 2).double()})
+    policy, config = MLPPolicy.for_tasks(barren, generator(0)), MAMLConfig(num_tasks=4, episodes=4, iterations=2)
     with pytest.warns(UserWarning, match="theta stays"):
-        _, seen = TrustRegion(theta, batch.config).step(TASKS, batch.policy, batch.task, batch.noise)
-    assert seen["accepted"] == 0.0
-    assert all(torch.equal(p, batch.theta[name]) for name, p in theta.items())
+        same, history = maml(barren, policy, config, generator(1), outer="trpo")
+    assert history.accepted == [0.0, 0.0]
+    assert all(torch.equal(p, same.params()[name]) for name, p in policy.params().items())
 
 
 def test_eq_clipped() -> None:
