@@ -58,7 +58,8 @@ def dice(policy: MLPPolicy, params: Params, batch: Rollout) -> Tensor:
 
     and $\square_{e,-1} = 1$. Every box is 1; its n-th derivative is that of the probability of the whole past, divided
     by that probability. Sums run over the past of one episode; there is no mean over steps or episodes inside the
-    exponent. Unbiased for undiscounted returns, with any baseline that depends on the state alone.
+    exponent. Unbiased for undiscounted returns, with any baseline that depends on the state alone; discounted or
+    normalised advantages make it the Hessian of something a little else.
 
     Source: Foerster et al. (2018), section 4; Farquhar, Whiteson and Foerster (2019), section 4, for advantages.
     """

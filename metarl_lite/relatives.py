@@ -8,6 +8,7 @@ step (`inner.last_layer_rate`, `inner.learned_rates`).
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import torch
 from torch import Tensor
@@ -94,7 +95,8 @@ def e_maml_gradient(
         chosen.append(policy.log_prob(params, support[-1].observations, support[-1].actions))
         rates = step_sizes(params, config, step)
         params = adapt(policy, params, support[-1], LOSSES[config.inner_loss], rates)
-    query = sample(tasks, policy, params, task, config, noise[-1])
+    raw = replace(config, normalise=False)  # both terms in one unit: reward a step
+    query = sample(tasks, policy, params, task, raw, noise[-1])
     loss = policy_gradient(policy, params, query)  # [N]
     for log_prob, batch in zip(chosen, support, strict=True):
         loss = loss + sampling_term(log_prob, batch, query)

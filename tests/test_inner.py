@@ -212,6 +212,18 @@ def test_a_policy_with_rates_is_refused_by_other_algorithms(algorithm: str) -> N
         maml(tasks, policy, MAMLConfig(iterations=1, algorithm=algorithm), generator(0))
 
 
+def test_learned_rates_without_a_step_to_learn_them_from_are_refused() -> None:
+    tasks = FAMILIES["continuous"]
+    policy = MLPPolicy.for_tasks(tasks, generator(0), hidden=(4,))
+
+    def train() -> None:
+        config = MAMLConfig(iterations=1, num_tasks=2, episodes=2, algorithm="meta_sgd", inner_steps=0)
+        maml(tasks, policy, config, generator(0))
+
+    with pytest.raises(ValueError, match=r"inner_steps = 0"):
+        train()
+
+
 # --- the loop ---------------------------------------------------------------------------------------------------------
 
 

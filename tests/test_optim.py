@@ -70,6 +70,15 @@ def check_solves(function: Any) -> None:
             assert (x - expected).norm() <= 30 * close * expected.norm(), size
 
 
+def check_scale(function: Any) -> None:
+    """The tolerance is a share of the right-hand side: in smaller or larger units the solution is the same."""
+    matrix = positive_definite(7, torch.linspace(1, 30, 10, dtype=F64))
+    b = normal((10,), generator(8), F64)
+    for unit in (1e-8, 1e8):
+        x = function(lambda v: matrix @ v, unit * b, 5)
+        torch.testing.assert_close(x / unit, function(lambda v: matrix @ v, b, 5), rtol=1e-9, atol=1e-12)
+
+
 def check_few_eigenvalues(function: Any) -> None:
     """Three different eigenvalues among thirty need three products, not thirty."""
     matrix = positive_definite(3, torch.tensor([1.0, 4.0, 9.0], dtype=F64).repeat(10))
@@ -95,7 +104,7 @@ def check_best_in_its_subspace(function: Any) -> None:
         torch.testing.assert_close(function(lambda v: matrix @ v, b, k), best, rtol=1e-8, atol=1e-10)
 
 
-CONJUGATE = [check_solves, check_few_eigenvalues, check_best_in_its_subspace]
+CONJUGATE = [check_solves, check_scale, check_few_eigenvalues, check_best_in_its_subspace]
 
 
 @pytest.mark.parametrize("check", CONJUGATE, ids=lambda check: check.__name__)
@@ -198,11 +207,11 @@ def test_a_fisher_matrix_is_symmetric_and_has_no_negative_direction() -> None:
 
 
 def test_outputs_that_not_all_parameters_reach() -> None:
-    """loss = (x y)^2 + 3 z^2 of outputs x and z; y is data, and w reaches nothing."""
+    """Of the loss (5 x)^2 + 3 z^2 + 5 x c nothing but x and z has a curvature: c is data, and w reaches nothing."""
     params = {"x": torch.tensor([2.0], dtype=F64), "w": torch.ones(2, dtype=F64), "z": torch.tensor([1.0], dtype=F64)}
     product = gauss_newton_product(
         lambda p: {"first": 5 * p["x"], "second": p["z"], "constant": torch.ones(1, dtype=F64).requires_grad_()},
-        lambda out: (out["first"] ** 2 + 3 * out["second"] ** 2 + out["constant"]).sum(),
+        lambda out: (out["first"] ** 2 + 3 * out["second"] ** 2 + out["first"] * out["constant"]).sum(),
         params,
     )
     assert product(torch.tensor([1.0, 1.0, 1.0, 1.0], dtype=F64)).tolist() == [50.0, 0.0, 0.0, 6.0]
@@ -283,6 +292,10 @@ def ends_too_soon(product: Any, b: Tensor, iterations: int = 10, tolerance: floa
     return conjugate_gradient(product, b, iterations, tolerance**0.5)
 
 
+def absolute_tolerance(product: Any, b: Tensor, iterations: int = 10, tolerance: float = 1e-10) -> Tensor:
+    return conjugate_gradient(product, b, iterations, tolerance / (b @ b).item())
+
+
 def inverse_conjugacy(product: Any, b: Tensor, iterations: int = 10, tolerance: float = 1e-10) -> Tensor:
     """The factor upside down: old square over new."""
     x, residual, direction = torch.zeros_like(b), b.clone(), b.clone()
@@ -303,6 +316,7 @@ def inverse_conjugacy(product: Any, b: Tensor, iterations: int = 10, tolerance: 
         (check_solves, steepest_descent),
         (check_solves, ends_too_soon),
         (check_solves, inverse_conjugacy),
+        (check_scale, absolute_tolerance),
         (check_few_eigenvalues, steepest_descent),
         (check_few_eigenvalues, never_ends),
         (check_best_in_its_subspace, steepest_descent),

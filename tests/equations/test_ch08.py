@@ -30,7 +30,7 @@ from metarl_lite.types import LossFunction, Params, Rollout
 F64 = torch.float64
 START = torch.tensor([[0.5, -0.5], [-0.3, 0.3]], dtype=F64)
 PROBLEMS = [(0.5, 2.0, 5), (0.5, 8.0, 5), (0.7, 8.0, 1), (1.0, 8.0, 4), (0.0, 3.0, 2)]
-KNOWN = {  # J (II), dJ (II), dJ (I), plain, first order; computed from the definition by another program
+KNOWN = {  # J (II), dJ (II), dJ (I), plain, first order; found by an independent calculation
     (0.5, 2.0, 5): (0.57797, -0.06701, -0.06972, -0.04263, -0.03265),
     (0.5, 8.0, 5): (0.76413, -0.15388, -0.19008, -0.06312, -0.06059),
 }
