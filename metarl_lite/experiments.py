@@ -129,7 +129,9 @@ def cost(config: MAMLConfig, repeats: int) -> dict[str, float]:
     after_import = peak_mb()
     tasks, gen = PointGoal(), generator(0)
     policy = MLPPolicy.for_tasks(tasks, gen)
-    theta = (policy.with_rates(config.inner_lr) if config.algorithm == "meta_sgd" else policy).params()
+    if config.algorithm == "meta_sgd":
+        policy = policy.with_rates(config.inner_lr)
+    theta = policy.params()
     best = float("inf")
     for _ in range(repeats):
         task = tasks.sample(config.num_tasks, gen)

@@ -103,8 +103,8 @@ def tanh_(x: Tensor) -> Tensor:
 
 def linear(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
     """One layer of N networks: `x` `[N, B, I]`, `weight` `[N, I, J]`, `bias` `[N, J]` give `[N, B, J]`."""
-    if weight.stride(0) == 0 and not torch.is_grad_enabled():
-        # All tasks share one weight (see `tile`) and nobody asks for a gradient of each: one product serves all.
+    if weight.stride(0) == 0 and bias.stride(0) == 0 and not torch.is_grad_enabled():
+        # All tasks share one layer (see `tile`) and nobody asks for a gradient of each: one product serves all.
         return torch.addmm(bias[0], x.flatten(0, 1), weight[0]).reshape(*x.shape[:2], -1)
     return torch.baddbmm(bias.unsqueeze(1), x, weight)
 

@@ -136,6 +136,8 @@ class MLPPolicy:
     def num_tasks(self, params: Params) -> int:
         """N, the tasks that these parameters are for; refuses parameters without a task dimension."""
         for name, p in params.items():
+            if name not in self._params:
+                raise ValueError(f"this policy has no parameter {name!r}, but {', '.join(map(repr, self._params))}.")
             if p.ndim != self._params[name].ndim + 1:
                 raise ValueError(
                     f"parameter {name!r} has shape {tuple(p.shape)}, but one set for each task was expected, "

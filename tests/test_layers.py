@@ -64,3 +64,13 @@ def test_data_that_needs_no_gradient_gets_none_and_the_weights_theirs() -> None:
     full = torch.autograd.grad(hidden(x, weight, bias).sin().sum(), [weight, bias])
     for a, b in zip(mine, full, strict=True):
         assert torch.equal(a, b)
+
+
+def test_a_shared_weight_with_a_bias_for_each_task_is_not_taken_for_a_shared_layer() -> None:
+    x, weight, bias = inputs(requires_grad=False)
+    shared = weight[:1].expand_as(weight)
+    with torch.no_grad():
+        for n in range(2):
+            torch.testing.assert_close(linear(x, shared, bias)[n], x[n] @ weight[0] + bias[n], rtol=0, atol=1e-14)
+        together = linear(x, shared, bias[:1].expand_as(bias))
+    torch.testing.assert_close(together, x @ weight[0] + bias[0], rtol=0, atol=1e-14)

@@ -160,3 +160,9 @@ def test_parameters_of_another_type_are_refused() -> None:
     double = {name: p.detach().double() for name, p in policy.params().items()}
     with pytest.raises(ValueError, match=r"'w0' is of type torch\.float64, but this policy computes in torch\.float32"):
         policy.replace(double)
+
+
+def test_parameters_of_another_name_are_refused_by_name() -> None:
+    policy = MLPPolicy(2, 2, generator(0), hidden=(3,))
+    with pytest.raises(ValueError, match=r"no parameter 'extra', but 'w0', 'b0', 'w1', 'b1', 'log_std'"):
+        policy.num_tasks({"extra": torch.zeros(4, 1)})
