@@ -17,26 +17,43 @@ from torch.optim.lr_scheduler import LinearLR
 
 from .distributions import Distribution
 from .inner import MAMLConfig, adapt, check_loss, inner_loop, mean_returns, sample, step_sizes
-from .losses import LOSSES, clipped
+from .losses import LOSSES, clipped, linearised
 from .optim import conjugate_gradient, gauss_newton_product, line_search, to_params, to_vector
 from .policies import MLPPolicy, tile
 from .rollout import Noise
 from .tasks.base import TaskDistribution
-from .types import Diverged, Params, Rollout, Task
+from .types import Diverged, LossFunction, Params, Rollout, Task
 
 #: What an update did, for the history: `grad_norm`, `kl`, `accepted`.
 Seen = dict[str, float]
 
 
 def readapt(
-    policy: MLPPolicy, theta: Params, support: Sequence[Rollout], config: MAMLConfig, create_graph: bool
+    policy: MLPPolicy,
+    theta: Params,
+    support: Sequence[Rollout],
+    config: MAMLConfig,
+    create_graph: bool,
+    acted: Sequence[Tensor] | None = None,
 ) -> Params:
-    """Every task adapted from `theta` on episodes that exist already; leaves `[N, ...]`."""
+    """Every task adapted from `theta` on episodes that exist already; leaves `[N, ...]`.
+
+    With `acted`, log-probabilities `[N, E, T]` of the policies that drew each batch, the steps descend ratios to them.
+    """
     params = tile(theta, len(support[0].rewards))
     for step, batch in enumerate(support):
-        rates = step_sizes(params, config, step)
-        params = adapt(policy, params, batch, LOSSES[config.inner_loss], rates, create_graph)
+        loss_fn = LOSSES[config.inner_loss] if acted is None else ratio_loss(acted[step])
+        params = adapt(policy, params, batch, loss_fn, step_sizes(params, config, step), create_graph)
     return params
+
+
+def ratio_loss(old_log_prob: Tensor) -> LossFunction:
+    """The unclipped surrogate of `clipped` as a loss of parameters."""
+
+    def loss(policy: MLPPolicy, params: Params, batch: Rollout) -> Tensor:
+        return clipped(policy.log_prob(params, batch.observations, batch.actions), old_log_prob, batch)
+
+    return loss
 
 
 def mean_kl(policy: MLPPolicy, old: Distribution, new: Distribution, mask: Tensor) -> Tensor:
@@ -45,8 +62,8 @@ def mean_kl(policy: MLPPolicy, old: Distribution, new: Distribution, mask: Tenso
 
 
 def detached(chosen: Distribution) -> Distribution:
-    """The same distribution as a constant."""
-    return {name: p.detach() for name, p in chosen.items()}
+    """The same distribution as a constant: a copy, for some of it may be a view of parameters that will change."""
+    return {name: p.detach().clone() for name, p in chosen.items()}
 
 
 class ClippedAdam:
@@ -146,9 +163,10 @@ class Proximal:
     $$ \min_\theta\; \frac1N \sum_i L^{clip}_i\big(\phi_i(\theta)\big)
        + \eta\, \mathrm{KL}\big(\pi_{\theta_{old}} \,\|\, \pi_\theta\big) $$
 
-    The penalty is on the policies *before* adaptation, on the states of the first support. With
-    `inner_loss="linearised"` the inner gradient is the low-variance one of the paper. Its penalty between the inner
-    steps, and the adaptive weight of the released code, are left out.
+    The inner steps descend ratios too, against the policies that acted: at $\theta_{old}$ this is the loss
+    `linearised`, and `config.inner_loss` is not read. The KL divergence is that of the policies *before* adaptation, on
+    the states of the first support. The penalty between inner steps, and the adaptive weight of the released code, are
+    left out.
 
     Source: Rothfuss et al. (2019), section 6.
     """
@@ -161,23 +179,27 @@ class Proximal:
         self, tasks: TaskDistribution, policy: MLPPolicy, task: Task, noise: Sequence[Noise]
     ) -> tuple[Tensor, Seen]:
         """Changes theta in place by `config.epochs` steps; returns `[inner_steps + 1, N]`, and what happened."""
-        config, num_tasks, graph = self.config, len(noise[0].action), self.config.algorithm != "fomaml"
-        params, support = inner_loop(tasks, policy, tile(self.theta, num_tasks), task, config, noise[:-1], graph)
-        query = sample(tasks, policy, params, task, config, noise[-1])
-        log_prob = policy.log_prob(params, query.observations, query.actions)
-        old_log_prob, old = log_prob.detach(), detached(self._before(policy, support[0]))
-        for epoch in range(config.epochs):
-            if epoch > 0:
-                params = readapt(policy, self.theta, support, config, graph)
-                log_prob = policy.log_prob(params, query.observations, query.actions)
-            loss = clipped(log_prob, old_log_prob, query, config.clip).mean()
+        config, batches, acted = self.config, [], []
+        params = tile(self.theta, len(noise[0].action))
+        for step, drawn in enumerate(noise):
+            batches.append(sample(tasks, policy, params, task, config, drawn))
+            with torch.no_grad():
+                acted.append(policy.log_prob(params, batches[-1].observations, batches[-1].actions))
+            if step < config.inner_steps:
+                rates = step_sizes(params, config, step)
+                params = adapt(policy, params, batches[-1], linearised, rates, create_graph=False)
+        *support, query = batches
+        old = detached(self._before(policy, support[0]))
+        for _ in range(config.epochs):
+            params = readapt(policy, self.theta, support, config, config.algorithm != "fomaml", acted)
+            log_prob = policy.log_prob(params, query.observations, query.actions)
             kl = mean_kl(policy, old, self._before(policy, support[0]), support[0].mask)
-            grads = torch.autograd.grad(loss + config.kl_penalty * kl, list(self.theta.values()))
-            norm = self.adam.step(grads)
+            loss = clipped(log_prob, acted[-1], query, config.clip).mean() + config.kl_penalty * kl
+            norm = self.adam.step(torch.autograd.grad(loss, list(self.theta.values())))
         self.adam.end_iteration()
         with torch.no_grad():
             kl = mean_kl(policy, old, self._before(policy, support[0]), support[0].mask)
-        return mean_returns([*support, query]), {"grad_norm": norm, "kl": kl.item()}
+        return mean_returns(batches), {"grad_norm": norm, "kl": kl.item()}
 
     def _before(self, policy: MLPPolicy, first: Rollout) -> Distribution:
         return policy.distribution(tile(self.theta, len(first.rewards)), first.observations)

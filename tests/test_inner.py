@@ -289,6 +289,29 @@ def test_samples_have_the_advantages_that_the_configuration_asks_for() -> None:
     assert raw.advantages.std() < 0.9
 
 
+@pytest.mark.parametrize("algorithm", ["maml", "anil", "meta_sgd"])
+def test_later_steps_are_shorter_if_asked(algorithm: str) -> None:
+    """The first step has its full size; a policy that is adapted again by an outer update takes the same steps."""
+    config = MAMLConfig(algorithm=algorithm, inner_steps=3, inner_lr=0.2, episodes=4, later_steps=0.5)
+    policy, theta, batches = small("continuous", config)
+    params = tile(theta, 3)
+    full = step_sizes(params, config)
+    for step, batch in enumerate(batches[:-1]):
+        rates = {name: rate * (1.0 if step == 0 else 0.5) for name, rate in full.items()}
+        params = adapt(policy, params, batch, policy_gradient, rates)
+    again = readapt(policy, theta, batches[:-1], config, True)
+    tasks, gen = FAMILIES["continuous"], generator(5)
+    task, noise = tasks.sample(3, gen), [draw_noise(tasks, policy, 3, 4, gen) for _ in range(3)]
+    looped, support = inner_loop(tasks, policy, tile(theta, 3), task, config, noise)
+    by_hand = tile(theta, 3)
+    for step, batch in enumerate(support):
+        rates = {name: rate * (1.0 if step == 0 else 0.5) for name, rate in full.items()}
+        by_hand = adapt(policy, by_hand, batch, policy_gradient, rates)
+    for name, p in params.items():
+        torch.testing.assert_close(again[name], p, rtol=0, atol=1e-13)
+        torch.testing.assert_close(looped[name], by_hand[name], rtol=0, atol=1e-13)
+
+
 # --- names ------------------------------------------------------------------------------------------------------------
 
 
@@ -304,6 +327,7 @@ def test_an_unknown_name_lists_the_known_ones(option: str, known: tuple[str, ...
 @pytest.mark.parametrize(
     ("option", "value"),
     [
+        ("later_steps", 0.0),
         ("max_kl", 0.0), ("max_kl", float("nan")), ("clip", -0.1), ("damping", -1e-3), ("kl_penalty", -1.0),
         ("kl_penalty", float("nan")), ("cg_iterations", 0), ("curvature_episodes", 0), ("epochs", 0), ("epochs", 1.5),
         ("final_lr", -0.1), ("final_lr", 1.0),
