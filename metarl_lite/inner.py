@@ -77,6 +77,8 @@ class MAMLConfig:
         for name, known in (("algorithm", ALGORITHMS), ("inner_loss", tuple(LOSSES))):
             if getattr(self, name) not in known:
                 raise ValueError(f"{name} = {getattr(self, name)!r}: choose one of {', '.join(map(repr, known))}.")
+        if self.algorithm == "meta_sgd" and self.inner_steps == 0:
+            raise ValueError("inner_steps = 0: meta_sgd learns the rates of inner steps, so at least one is needed.")
         if self.algorithm == "e_maml" and self.chunk_size is not None:
             raise ValueError(
                 f"chunk_size = {self.chunk_size}: E-MAML compares every task with all others of its meta-batch, so it "
@@ -125,7 +127,7 @@ def adapt(
 
 def one_rate(params: Params, alpha: float) -> Rates:
     """MAML: every parameter moves at the same rate, alpha."""
-    return dict.fromkeys([name for name in params if not name.startswith("lr_")], alpha)
+    return dict.fromkeys(params, alpha)
 
 
 def last_layer_rate(params: Params, alpha: float) -> Rates:
@@ -145,7 +147,16 @@ def learned_rates(params: Params, alpha: float) -> Rates:
 
 
 def step_sizes(params: Params, config: MAMLConfig, step: int = 0) -> Rates:
-    """The rates of an inner step, counted from 0, that the configuration asks for."""
+    """The rates of an inner step, counted from 0, that the configuration asks for.
+
+    Raises:
+        ValueError: if the parameters include learned rates and the algorithm would not use them.
+    """
+    if config.algorithm != "meta_sgd" and any(name.startswith("lr_") for name in params):
+        raise ValueError(
+            f"this policy carries learned rates, which algorithm = {config.algorithm!r} would not use: "
+            "algorithm='meta_sgd' does."
+        )
     rule = {"anil": last_layer_rate, "meta_sgd": learned_rates}.get(config.algorithm, one_rate)
     rates = rule(params, config.inner_lr)
     factor = 1.0 if step == 0 else config.later_steps

@@ -160,13 +160,8 @@ def _checked(policy: MLPPolicy, config: MAMLConfig, outer: str) -> MLPPolicy:
     """The policy that training starts from: with rates where the algorithm learns them."""
     if outer not in OUTER:
         raise ValueError(f"outer = {outer!r}: choose one of {', '.join(map(repr, OUTER))}.")
-    if config.algorithm == "meta_sgd":
-        return policy if policy.has_rates else policy.with_rates(config.inner_lr)
-    if policy.has_rates:
-        raise ValueError(
-            f"this policy carries learned rates, which algorithm = {config.algorithm!r} would not use: "
-            "algorithm='meta_sgd' does."
-        )
+    if config.algorithm == "meta_sgd" and not policy.has_rates:
+        return policy.with_rates(config.inner_lr)
     return policy
 
 

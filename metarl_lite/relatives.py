@@ -67,7 +67,7 @@ def reptile_gradient(
 
     $$ \sum_i (\theta - \phi_i^{(M+1)}) / \alpha $$
 
-    The query pays for one more step, so that all algorithms learn from the same episodes.
+    The query pays for one more step, at the full rate, so that all algorithms learn from the same episodes.
 
     Source: Nichol, Achiam and Schulman (2018), algorithm 2.
     """

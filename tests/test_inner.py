@@ -19,7 +19,6 @@ from metarl_lite.inner import (
     inner_loop,
     last_layer_rate,
     learned_rates,
-    one_rate,
     sample,
     step_sizes,
 )
@@ -69,7 +68,6 @@ def test_the_rates_of_each_algorithm() -> None:
         if algorithm not in ("anil", "meta_sgd"):
             assert step_sizes(params, MAMLConfig(algorithm=algorithm, inner_lr=0.3)) == everything
     assert step_sizes(params, MAMLConfig(algorithm="anil", inner_lr=0.3)) == {"w2": 0.3, "b2": 0.3}
-    assert one_rate(policy.with_rates(0.1).params(), 0.3) == everything
     carried = policy.with_rates(0.1).params()
     rates = step_sizes(carried, MAMLConfig(algorithm="meta_sgd", inner_lr=0.3))
     assert set(rates) == set(params)

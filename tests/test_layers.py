@@ -34,7 +34,6 @@ def test_layers_equal_a_loop_over_networks(grad: bool) -> None:
             torch.testing.assert_close(hidden(x, weight, bias)[n], plain.tanh(), rtol=0, atol=1e-14)
 
 
-@pytest.mark.filterwarnings("ignore:`torch.jit.script` is deprecated:DeprecationWarning")  # of torch itself
 @pytest.mark.parametrize("layer", [linear, hidden])
 def test_derivatives_equal_finite_differences(layer: object) -> None:
     """First and second order, backwards and forwards, and forward over backward (for Fisher-vector products)."""

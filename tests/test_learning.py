@@ -50,7 +50,6 @@ def test_several_inner_steps_train(inner_steps: int) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.filterwarnings("ignore:`torch.jit.script` is deprecated:DeprecationWarning")  # of torch itself
 @pytest.mark.parametrize(
     ("outer", "options"), [("trpo", {}), ("promp", {"inner_loss": "linearised"})], ids=lambda x: str(x)
 )

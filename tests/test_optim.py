@@ -23,7 +23,6 @@ from metarl_lite.types import Params, Rollout
 F64 = torch.float64
 
 # Forward mode loads what torch compiles for it, and torch warns of that itself.
-pytestmark = pytest.mark.filterwarnings("ignore:`torch.jit.script` is deprecated:DeprecationWarning")
 
 
 # --- vectors ----------------------------------------------------------------------------------------------------------

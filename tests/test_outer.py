@@ -33,7 +33,6 @@ outer_module = importlib.import_module("metarl_lite.outer")
 F64 = torch.float64
 
 # Forward mode loads what torch compiles for it, and torch warns of that itself.
-pytestmark = pytest.mark.filterwarnings("ignore:`torch.jit.script` is deprecated:DeprecationWarning")
 
 FAMILIES: dict[str, TaskDistribution] = {
     "continuous": PointGoal(horizon=8, dtype=F64),

@@ -56,13 +56,6 @@ def _unsquared(product: Product, x: Tensor, residual: Tensor, direction: Tensor)
     return x, left, left + left.norm() / residual.norm() * direction
 
 
-def _growing_residual(product: Product, x: Tensor, residual: Tensor, direction: Tensor) -> Triple:
-    image = product(direction)
-    length = (residual @ residual) / (direction @ image)
-    left = residual + length * image
-    return x + length * direction, left, left + (left @ left) / (residual @ residual) * direction
-
-
 def _residual_by_direction(product: Product, x: Tensor, residual: Tensor, direction: Tensor) -> Triple:
     length = (residual @ residual) / (direction @ product(direction))
     left = residual - length * direction
@@ -117,10 +110,6 @@ def _kl_log_inverted(mean_p: Tensor, std_p: Tensor, mean_q: Tensor, std_q: Tenso
 
 def _kl_without_half(mean_p: Tensor, std_p: Tensor, mean_q: Tensor, std_q: Tensor) -> Tensor:
     return _kl(mean_p, std_p, mean_q, std_q) + 0.5 * mean_p.shape[-1]
-
-
-def _kl_half_once(mean_p: Tensor, std_p: Tensor, mean_q: Tensor, std_q: Tensor) -> Tensor:
-    return _kl(mean_p, std_p, mean_q, std_q) + 0.5 * (mean_p.shape[-1] - 1)
 
 
 def _kl_unsquared(mean_p: Tensor, std_p: Tensor, mean_q: Tensor, std_q: Tensor) -> Tensor:
@@ -256,9 +245,6 @@ EXERCISES = [
             "one.": _stale_residual,
             "x and residual are right. The share of the old direction is a ratio of lengths; it should be one of "
             "squared lengths.": _unsquared,
-            "x is right, but the residual grows: what is left is b - A x, so a step subtracts from it.": (
-                _growing_residual
-            ),
             "x is right. The residual lives where b lives: it changes by A times the step, not by the step.": (
                 _residual_by_direction
             ),
@@ -283,7 +269,6 @@ EXERCISES = [
             "Standard deviations stand where variances belong. Which of them are squared?": _kl_deviations,
             "The logarithm is upside down. It should be large where q is broad and p narrow.": _kl_log_inverted,
             "A policy has a divergence of 0 from itself; yours has 1/2 for each coordinate.": _kl_without_half,
-            "The 1/2 is subtracted once, but it belongs to every coordinate.": _kl_half_once,
             "The distance of the means has to be squared.": _kl_unsquared,
         },
         praise="This is gaussian_kl of the package, which works with log standard deviations.",

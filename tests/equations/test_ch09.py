@@ -25,8 +25,6 @@ from metarl_lite.tasks.navigation import PointGoal
 from metarl_lite.types import Params, Rollout, Task
 
 TASKS = PointGoal(horizon=5, dtype=torch.float64)
-# torch itself uses what it deprecates, when forward-mode differentiation is used for the first time
-pytestmark = pytest.mark.filterwarnings("ignore:.*torch.jit.script:DeprecationWarning")
 
 
 class Batch:
@@ -56,9 +54,20 @@ def of_task(batch: Rollout, i: int) -> Rollout:
     return Rollout(**{name: leaf[i : i + 1] for name, leaf in vars(batch).items()})
 
 
-def one_task(batch: Batch, theta: Params, i: int) -> Independent:
-    """pi_{phi_i(theta)} in the states of task i's query, from autograd and torch.distributions alone."""
-    loss = policy_gradient(batch.policy, tile(theta, 1), of_task(batch.support[0], i)).sum()
+def one_task(batch: Batch, theta: Params, i: int, ratios: bool = False) -> Independent:
+    """pi_{phi_i(theta)} in the states of task i's query, from autograd and torch.distributions alone.
+
+    With `ratios`, the inner step descends ratios to the policy that drew the support.
+    """
+    support = of_task(batch.support[0], i)
+    if ratios:
+        new, old = (
+            batch.policy.log_prob(tile(each, 1), support.observations, support.actions) for each in (theta, batch.theta)
+        )
+        assert support.advantages is not None
+        loss = -((new - old.detach()).exp() * support.advantages).mean()
+    else:
+        loss = policy_gradient(batch.policy, tile(theta, 1), support).sum()
     slopes = torch.autograd.grad(loss, list(theta.values()), create_graph=True)
     phi = {name: p - batch.config.inner_lr * g for (name, p), g in zip(theta.items(), slopes, strict=True)}
     seen = batch.query.observations[i]  # [E, T, O]
@@ -224,7 +233,7 @@ def test_eq_promp() -> None:
         optimiser.zero_grad()
         loss = torch.zeros((), dtype=torch.float64)
         for i in range(3):
-            old, new = one_task(batch, batch.theta, i), one_task(batch, expected, i)
+            old, new = one_task(batch, batch.theta, i), one_task(batch, expected, i, ratios=True)
             ratio = (new.log_prob(query.actions[i]) - old.log_prob(query.actions[i]).detach()).exp()
             gain = torch.minimum(ratio * advantages[i], ratio.clamp(0.8, 1.2) * advantages[i])
             loss = loss - gain.mean() / 3
