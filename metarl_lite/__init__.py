@@ -1,6 +1,6 @@
 """metarl_lite: a small, complete package for meta-reinforcement learning, and the code of the book on it."""
 
-from .check import check, show_source
+from .check import check, show_diff, show_source
 from .checkpoint import load, recorded, save
 from .evaluate import adaptation_curve, bootstrap_interval, iqm, t_interval
 from .losses import policy_gradient
@@ -58,6 +58,7 @@ __all__ = [
     "recorded",
     "rollout",
     "save",
+    "show_diff",
     "show_source",
     "t_interval",
     "tile",

@@ -38,7 +38,7 @@ ESTIMATORS: dict[str, dict[str, Any]] = {  # of chapter 8
 OUTER_UPDATES: dict[str, dict[str, Any]] = {  # of chapter 9
     "adam": {},
     "trpo": {},
-    "promp": {"inner_loss": "linearised"},
+    "promp": {"outer_lr": 1e-3},  # five steps of Adam an iteration, each shorter than those of "adam"
 }
 #: Chosen by the return on the test goals of TEST_SEED.
 TUNED = MAMLConfig(iterations=200, inner_lr=0.03, gae_lambda=0.9, final_lr=0.0)
