@@ -73,7 +73,7 @@ def test_eq_meta_gradient() -> None:
 def test_the_repaired_sketch_task_by_task_is_the_batched_meta_gradient() -> None:
     gen, tasks = generator(5), PointGoal(horizon=8, dtype=torch.float64)
     policy = MLPPolicy.for_tasks(tasks, gen, hidden=(4,))
-    task, config = tasks.sample(3, gen), MAMLConfig(num_tasks=3, episodes=4, inner_lr=ALPHA)
+    task, config = tasks.sample(3, gen), MAMLConfig(num_tasks=3, episodes=4, inner_lr=ALPHA, gae_lambda=1.0)
     noise = [draw_noise(tasks, policy, 3, 4, gen) for _ in range(2)]
     batched, _ = meta_gradient(tasks, policy, policy.params(), task, config, noise)
 

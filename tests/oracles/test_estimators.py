@@ -535,7 +535,7 @@ def the_other_arm(theta: float, w: float, alpha: float, pulls: int) -> MetaGradi
         (check_many_pulls, changed(dice="plain")),
         (check_many_pulls, changed(plain="dice")),
     ],
-    ids=str,
+    ids=lambda function: function.__name__,
 )
 def test_a_broken_oracle_fails_its_check(check: Any, broken: Any) -> None:
     with pytest.raises(AssertionError):
