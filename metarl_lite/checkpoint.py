@@ -16,6 +16,8 @@ from .types import Params
 
 def save(params: Params, path: str | os.PathLike[str]) -> None:
     """Writes parameters to a safetensors file, whole or not at all."""
+    if not isinstance(params, dict):
+        raise ValueError(f"parameters are a dict of tensors, not {type(params).__name__}: save(policy.params(), path).")
     write_atomically(Path(path), serialise({name: p.detach().contiguous() for name, p in params.items()}))
 
 

@@ -64,6 +64,9 @@ class MAMLConfig:
             value = getattr(self, name)
             if not isinstance(value, int | float) or not 0 < value < math.inf:
                 raise ValueError(f"{name} = {value!r}: a positive number is needed, such as {name}=0.1.")
+        for name in ("discount", "gae_lambda", "damping", "kl_penalty"):
+            if not isinstance(getattr(self, name), int | float):
+                raise ValueError(f"{name} = {getattr(self, name)!r}: a number is needed, such as {name}=0.001.")
         for name in ("discount", "gae_lambda"):
             if not 0 <= getattr(self, name) <= 1:
                 raise ValueError(f"{name} = {getattr(self, name)}: it must lie between 0 and 1, such as {name}=0.99.")
@@ -76,7 +79,10 @@ class MAMLConfig:
             raise ValueError(f"final_lr = {self.final_lr!r}: it must lie between 0 and outer_lr = {self.outer_lr}.")
         for name, known in (("algorithm", ALGORITHMS), ("inner_loss", tuple(LOSSES))):
             if getattr(self, name) not in known:
-                raise ValueError(f"{name} = {getattr(self, name)!r}: choose one of {', '.join(map(repr, known))}.")
+                raise ValueError(
+                    f"{name} = {getattr(self, name)!r}: choose one of {', '.join(map(repr, known))}. ('linearised' is "
+                    "LVC; an outer update goes to maml(..., outer='trpo').)"
+                )
         if self.algorithm == "meta_sgd" and self.inner_steps == 0:
             raise ValueError("inner_steps = 0: meta_sgd learns the rates of inner steps, so at least one is needed.")
         if self.algorithm == "e_maml" and self.chunk_size is not None:

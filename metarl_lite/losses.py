@@ -108,9 +108,9 @@ def sampling_term(log_prob: Tensor, support: Rollout, query: Rollout) -> Tensor:
 
     Source: Stadie et al. (2018), section 3; Al-Shedivat et al. (2018), section 3.
     """
-    score = query.rewards.sum((1, 2)) / query.mask.sum((1, 2))  # [N]
-    n = len(score)
-    gain = score if n == 1 else (score - score.mean()) * n / (n - 1)  # less the mean of the other tasks
+    paid = query.rewards.sum((1, 2)) / query.mask.sum((1, 2))  # [N] mean reward of a step
+    n = len(paid)
+    gain = paid if n == 1 else (paid - paid.mean()) * n / (n - 1)  # less the mean of the other tasks
     return -gain * (log_prob * support.mask).sum((1, 2))
 
 

@@ -107,6 +107,8 @@ class MLPPolicy:
         """The same network with other parameters; this one stays as it is."""
         shapes = {name: tuple(p.shape) for name, p in self._params.items()}
         given = {name: tuple(p.shape) for name, p in params.items()}
+        if any(name.startswith("lr_") for name in given) and not self.has_rates:
+            raise ValueError("these parameters carry learned rates (Meta-SGD): policy.with_rates(0.1).replace(params).")
         if given != shapes:
             raise ValueError(f"parameters of shapes {given} do not fit this policy, which needs {shapes}.")
         for name, p in params.items():

@@ -83,6 +83,10 @@ def _last_slope(loss: Loss, theta: Tensor, lr: float, steps: int) -> Tensor:
     return _reptile_direction(loss, theta, lr, steps) - _one_short(loss, theta, lr, steps)
 
 
+def _moved_theta(loss: Loss, theta: Tensor, lr: float, steps: int) -> Tensor:
+    return torch.zeros_like(theta)
+
+
 def _one_short(loss: Loss, theta: Tensor, lr: float, steps: int) -> Tensor:
     return _reptile_direction(loss, theta, lr, steps - 1)
 
@@ -191,6 +195,7 @@ EXERCISES = [
             "This is the mean of the slopes; Reptile has their sum.": _mean_slope,
             "Every step uses the slope at theta. From the second step on it should be the slope at phi.": _stale,
             "This is the slope of the last step alone, FOMAML's gradient. Reptile uses the whole walk.": _last_slope,
+            "Zero everywhere: your walk has moved theta itself. It must stay as it is.": _moved_theta,
             "One step too few.": _one_short,
             "This is the end of the walk. What is asked for is the way there, per learning rate.": _end,
         },

@@ -119,6 +119,11 @@ def _no_mask(log_prob: Tensor, mask: Tensor) -> Tensor:
     return (past - past.detach()).exp()
 
 
+def _mask_too_late(log_prob: Tensor, mask: Tensor) -> Tensor:
+    past = log_prob.cumsum(-1) * mask
+    return (past - past.detach()).exp()
+
+
 def _masked_result(log_prob: Tensor, mask: Tensor) -> Tensor:
     return _box(log_prob, mask) * mask
 
@@ -214,6 +219,7 @@ EXERCISES = [
             ),
             "The boxes are not 1: nothing stops the gradient in the exponent.": _no_stop,
             "Steps that were never taken, with mask 0, count.": _no_mask,
+            "The mask comes after the sum. A step that was never taken should not enter it at all.": _mask_too_late,
             "The boxes are 0 where the mask is 0; they should be 1 everywhere.": _masked_result,
             "Each box knows its own step only, and not the past: this is LVC's ratio.": _own_step,
             "Each box knows the whole episode: a reward is credited to actions that came after it.": _whole_episode,

@@ -222,6 +222,7 @@ def _searches() -> list[Case]:
         (_bowl, zero, -0.5 * one, before, 1.0, 6),  # uphill: nothing improves
         (_bowl, zero, 1.6 * one, before, 0.02, 4),  # a fifth try would do
         (_broken_far_away, zero, 12.0 * one, before, 1.0, 10),
+        (_bowl, zero, 0.5 * one, before, _bowl(0.5 * one)[1], 1),  # at the bound, which will do
     ]
 
 

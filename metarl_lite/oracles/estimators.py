@@ -13,6 +13,7 @@ infinite support would give. Both problems here have so few supports that every 
 from __future__ import annotations
 
 import math
+import numbers
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -92,6 +93,9 @@ def one_parameter_meta_gradient(theta: float, w: float, alpha: float, pulls: int
         ValueError: if w is no probability, `pulls` no positive integer, or a number not finite.
     """
     check_positive(pulls=pulls)
+    for name, given in (("theta", theta), ("w", w), ("alpha", alpha)):
+        if not isinstance(given, numbers.Real):
+            raise ValueError(f"{name} = {given!r}: one number is needed, such as {name}=0.5.")
     if not 0 <= w <= 1:
         raise ValueError(f"w = {w}: the share of the tasks that pay for arm 1 lies between 0 and 1, such as w=0.5.")
     if not (math.isfinite(theta) and math.isfinite(alpha)):
