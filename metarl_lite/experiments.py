@@ -101,8 +101,7 @@ def navigation_run(
             curves.append(_test(tasks, policy, test, test_config, test_seed))
         clock["since"] = time.perf_counter()
 
-    options = {} if outer == "adam" else {"outer": outer}
-    policy, _ = maml(train, policy, config, gen, callback=record, **options)
+    policy, _ = maml(train, policy, config, gen, callback=record, outer=outer)
     result: dict[str, Any] = {"iterations": iterations, "test_returns": curves, "training_seconds": seconds}
     if halved:
         result["halved_returns"] = _test(tasks, policy, test, replace(test_config, later_steps=0.5), test_seed)
