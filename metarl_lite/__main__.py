@@ -15,7 +15,6 @@ import torch
 
 from .checkpoint import write_atomically
 from .experiments import EXPERIMENTS
-from .inner import MAMLConfig
 
 try:
     import typer
@@ -50,7 +49,7 @@ def reproduce(name: str, folder: Path = RECORDED, quick: bool = False) -> None:
         folder = Path(tempfile.mkdtemp()) if folder == RECORDED else folder
     path = folder / f"{name}.json"
     record = _read(path)
-    if record and asdict(MAMLConfig()) | record["config"] != asdict(config):  # younger fields had their defaults
+    if record and asdict(type(config)()) | record["config"] != asdict(config):  # younger fields had their defaults
         raise SystemExit(f"{path} holds runs of another configuration; move it away, or choose another --folder.")
     record = record or {"name": name, "command": f"python -m metarl_lite reproduce {name}", "config": asdict(config)}
     record |= {"versions": _versions(), "machine": _machine()}
@@ -58,7 +57,7 @@ def reproduce(name: str, folder: Path = RECORDED, quick: bool = False) -> None:
     for key, run in runs.items():
         if key not in record["runs"]:
             typer.echo(f"{name}: {key} ({len(record['runs']) + 1} of {len(runs)})")
-            record["runs"][key] = run(config)
+            record["runs"][key] = run(config, folder)
             write_atomically(path, (json.dumps(record, indent=1) + "\n").encode())
     typer.echo(f"{name}: {len(record['runs'])} runs in {path}")
 

@@ -1,17 +1,24 @@
-"""Files: parameters as safetensors, recorded results as JSON. Every write is atomic."""
+"""Files: parameters and runs as safetensors, recorded results as JSON. Every write is atomic."""
 
 from __future__ import annotations
 
 import json
 import os
+from dataclasses import asdict, dataclass
 from importlib import resources
 from pathlib import Path
 from typing import Any
 
+import torch
 from safetensors.torch import load as parse
 from safetensors.torch import save as serialise
 
+from .optim import ClippedAdam
+from .recurrent import GRUPolicy
 from .types import Params
+
+#: The trained agents that come with the package.
+WEIGHTS = Path(__file__).parent / "weights"
 
 
 def save(params: Params, path: str | os.PathLike[str]) -> None:
@@ -57,3 +64,78 @@ def recorded(name: str) -> dict[str, Any]:
         raise ValueError(f"no recorded result {name!r}; known are {known}. `python -m metarl_lite list` shows them.")
     record: dict[str, Any] = json.loads((folder / f"{name}.json").read_text())
     return record
+
+
+def actor(name: str) -> GRUPolicy:
+    """A trained agent by name, such as `actor("bandit-k5-n10")`: a policy with a memory, ready for `trial`.
+
+    Raises:
+        ValueError: for an unknown name; the message lists the known ones.
+    """
+    known = sorted(f.stem for f in WEIGHTS.glob("*.safetensors"))
+    if name not in known:
+        raise ValueError(f"no trained agent {name!r}; known are {known}.")
+    return GRUPolicy.from_params(load(WEIGHTS / f"{name}.safetensors"))
+
+
+@dataclass
+class Training:
+    """Everything that a run needs to go on as if it had not been interrupted.
+
+    Attributes:
+        theta: what is learned; changed in place.
+        adam: its optimiser.
+        gen: the run's source of chance.
+        history: a dataclass of lists of numbers; changed in place.
+        about: what sets this run apart from others, JSON-able; a file of another run is refused.
+    """
+
+    theta: Params
+    adam: ClippedAdam
+    gen: torch.Generator
+    history: Any
+    about: dict[str, Any]
+
+    def save(self, path: str | os.PathLike[str], iteration: int) -> None:
+        """Writes the state after `iteration` iterations, whole or not at all."""
+        about = torch.tensor(list(json.dumps(self.about, sort_keys=True).encode()), dtype=torch.uint8)
+        tensors = {"about": about, "generator": self.gen.get_state(), "iteration": torch.tensor(iteration)}
+        tensors |= {f"theta/{name}": p for name, p in self.theta.items()}
+        tensors |= {f"adam/{name}": p for name, p in self.adam.state().items()}
+        tensors |= {f"history/{k}": torch.tensor(v, dtype=torch.float64) for k, v in asdict(self.history).items()}
+        save(tensors, path)
+
+    def restore(self, path: str | os.PathLike[str]) -> int:
+        """Takes up the state of a file, and gives the iterations that were done; 0 where there is no file.
+
+        Raises:
+            ValueError: if the file is not whole, or the state of another run; it is left as it is.
+        """
+        if not Path(path).exists():
+            return 0
+        state = load(path)
+        if not {"about", "generator", "iteration"} <= set(state):
+            raise ValueError(f"{str(path)!r} is not the state of a run but something else; choose another file.")
+        there = json.loads(bytes(state["about"].tolist()))
+        shapes = {name: (*p.shape, str(p.dtype)) for name, p in part(state, "theta/").items()}
+        mine = {name: (*p.shape, str(p.dtype)) for name, p in self.theta.items()}
+        other = {k: (there.get(k), v) for k, v in self.about.items() if there.get(k) != v} or shapes != mine
+        if other:
+            differs = other if isinstance(other, dict) else f"parameters {shapes} there, {mine} here"
+            raise ValueError(
+                f"{str(path)!r} holds a run of another kind (there, here): {differs}. Nothing was overwritten: "
+                "choose another file, or move this one away."
+            )
+        with torch.no_grad():
+            for name, p in part(state, "theta/").items():
+                self.theta[name].copy_(p)
+        self.adam.restore(part(state, "adam/"), int(state["iteration"]))
+        self.gen.set_state(state["generator"])
+        for name, values in part(state, "history/").items():
+            getattr(self.history, name)[:] = values.tolist()
+        return int(state["iteration"])
+
+
+def part(state: Params, prefix: str) -> Params:
+    """The entries under a prefix, without it."""
+    return {name.removeprefix(prefix): p for name, p in state.items() if name.startswith(prefix)}

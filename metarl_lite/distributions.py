@@ -52,3 +52,15 @@ def categorical_kl(old: Distribution, new: Distribution) -> Tensor:
     r"""The Kullback-Leibler divergence of categorical distributions, `[...]`: $\sum_a p_a (\log p_a - \log q_a)$."""
     before, after = old["logits"].log_softmax(-1), new["logits"].log_softmax(-1)
     return (before.exp() * (before - after)).sum(-1)
+
+
+def gaussian_entropy(chosen: Distribution) -> Tensor:
+    r"""The entropy of diagonal Gaussians, `[...]`: $\sum_j \log\sigma_j + \tfrac12 \log 2\pi e$."""
+    log_std = chosen["log_std"].expand_as(chosen["mean"])
+    return log_std.sum(-1) + 0.5 * math.log(2 * math.pi * math.e) * log_std.shape[-1]
+
+
+def categorical_entropy(chosen: Distribution) -> Tensor:
+    r"""The entropy of categorical distributions, `[...]`: $-\sum_a p_a \log p_a$."""
+    log_p = chosen["logits"].log_softmax(-1)
+    return -(log_p.exp() * log_p).sum(-1)

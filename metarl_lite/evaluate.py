@@ -11,9 +11,10 @@ from torch import Tensor
 
 from .inner import MAMLConfig, inner_loop, mean_returns
 from .policies import MLPPolicy, tile
-from .rollout import draw_noise, rollout
+from .recurrent import GRUPolicy
+from .rollout import draw_noise, rollout, trial
 from .tasks.base import TaskDistribution, index_task
-from .types import Task
+from .types import Rollout, Task
 
 
 def adaptation_curve(
@@ -59,6 +60,33 @@ def iqm(scores: Tensor, dim: int = -1) -> Tensor:
     edges = torch.arange(n + 1, dtype=ordered.dtype, device=ordered.device) / n  # score i covers [i, i+1] / n
     weight = (edges[1:].clamp(max=0.75) - edges[:-1].clamp(min=0.25)).clamp(min=0) / 0.5
     return (ordered * weight).sum(-1)
+
+
+def trial_returns(
+    tasks: TaskDistribution,
+    policy: GRUPolicy,
+    task: Task,
+    episodes: int,
+    gen: torch.Generator,
+    chunk: int = 2000,
+    score: Callable[[Task, Rollout], Tensor] = lambda _, batch: batch.returns(),
+) -> Tensor:
+    """Undiscounted return of every episode of a trial of every task, `[N, E]`: RL2's adaptation curve, task by task.
+
+    Args:
+        tasks: the family.
+        policy: a trained policy with a memory.
+        task: test tasks, leaves `[N, ...]`; draw them with a seed that training does not use.
+        episodes: E.
+        gen: draws the noise of acting.
+        chunk: tasks at once, which bounds the memory.
+        score: what is measured, `[N, E]`, of the tasks and their trials; the returns if nothing else is said.
+    """
+    params, scores = {name: p.detach() for name, p in policy.params().items()}, []
+    for start in range(0, len(next(iter(task.values()))), chunk):
+        part = index_task(task, slice(start, start + chunk))
+        scores.append(score(part, trial(tasks, policy, params, part, episodes, gen)))
+    return torch.cat(scores)
 
 
 def bootstrap_interval(

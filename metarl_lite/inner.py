@@ -12,12 +12,12 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from .losses import LOSSES
+from .losses import LOSSES, check_loss
 from .policies import MLPPolicy
 from .returns import with_advantages
 from .rollout import Noise, rollout
 from .tasks.base import TaskDistribution, check_positive
-from .types import Diverged, LossFunction, Params, Rollout, Task
+from .types import LossFunction, Params, Rollout, Task
 
 #: Sizes of an inner step by the name of the parameter that takes it; who is not named stays where it is.
 Rates = dict[str, float | Tensor]
@@ -202,10 +202,3 @@ def inner_loop(
 def mean_returns(batches: Sequence[Rollout]) -> Tensor:
     """Mean undiscounted returns of each batch and task, `[len(batches), N]`."""
     return torch.stack([batch.returns().mean(1) for batch in batches])
-
-
-def check_loss(loss: Tensor, where: str) -> None:
-    """Stops what has diverged: raises `Diverged` where a loss is not finite."""
-    if not bool(torch.isfinite(loss).all()):
-        bad = loss[~torch.isfinite(loss)].flatten()[0].item()
-        raise Diverged(f"a loss of {bad} {where}: losses must be finite. Try a learning rate ten times smaller.")

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from .policies import MLPPolicy
-from .types import LossFunction, Params, Rollout
+from .types import Diverged, LossFunction, Params, Rollout
 
 
 def policy_gradient(policy: MLPPolicy, params: Params, batch: Rollout) -> Tensor:
@@ -112,6 +112,13 @@ def sampling_term(log_prob: Tensor, support: Rollout, query: Rollout) -> Tensor:
     n = len(paid)
     gain = paid if n == 1 else (paid - paid.mean()) * n / (n - 1)  # less the mean of the other tasks
     return -gain * (log_prob * support.mask).sum((1, 2))
+
+
+def check_loss(loss: Tensor, where: str) -> None:
+    """Stops what has diverged: raises `Diverged` where a loss is not finite."""
+    if not bool(torch.isfinite(loss).all()):
+        bad = loss[~torch.isfinite(loss)].flatten()[0].item()
+        raise Diverged(f"a loss of {bad} {where}: losses must be finite. Try a learning rate ten times smaller.")
 
 
 def advantages_of(batch: Rollout) -> Tensor:

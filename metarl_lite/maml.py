@@ -14,7 +14,7 @@ from tqdm import tqdm
 
 from .inner import MAMLConfig, adapt, inner_loop, mean_returns
 from .memory import keep_freed_memory
-from .outer import ClippedAdam, Proximal, Seen, TrustRegion
+from .outer import Proximal, Seen, TrustRegion, adam
 from .policies import MLPPolicy
 from .relatives import GRADIENTS, maml_gradient
 from .rollout import Noise, draw_noise
@@ -71,7 +71,7 @@ class Adam:
     """The plain outer update: Adam on the meta-gradient, its length clipped."""
 
     def __init__(self, theta: Params, config: MAMLConfig) -> None:
-        self.theta, self.config, self.adam = theta, config, ClippedAdam(theta, config)
+        self.theta, self.config, self.adam = theta, config, adam(theta, config)
 
     def step(
         self, tasks: TaskDistribution, policy: MLPPolicy, task: Task, noise: Sequence[Noise]
@@ -152,7 +152,8 @@ def maml(
     except KeyboardInterrupt:
         print(f"maml: interrupted in iteration {iteration} of {config.iterations}; this is what was trained so far.")
     except Diverged as error:
-        raise _with_state(error, iteration, policy, history, config) from error
+        rates = f"inner_lr = {config.inner_lr} and outer_lr = {config.outer_lr}"
+        raise error.with_state("maml", rates, iteration, policy, history) from error
     return policy, history
 
 
@@ -163,12 +164,3 @@ def _checked(policy: MLPPolicy, config: MAMLConfig, outer: str) -> MLPPolicy:
     if config.algorithm == "meta_sgd" and not policy.has_rates:
         return policy.with_rates(config.inner_lr)
     return policy
-
-
-def _with_state(error: Diverged, iteration: int, policy: MLPPolicy, history: History, config: MAMLConfig) -> Diverged:
-    full = Diverged(
-        f"maml stopped in iteration {iteration} with inner_lr = {config.inner_lr} and outer_lr = {config.outer_lr}: "
-        f"{error} The last good parameters are this error's .policy, the record so far its .history."
-    )
-    full.iteration, full.policy, full.history = iteration, policy, history
-    return full

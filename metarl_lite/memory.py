@@ -1,4 +1,6 @@
-"""Freed memory is kept for the next tensor, where the C library would hand it back to the system.
+"""Memory: what freed tensors leave behind, and what the machine has left.
+
+Freed memory is kept for the next tensor, where the C library would hand it back to the system.
 
 A meta-iteration makes and frees some twenty-five tensors of many megabytes. By default glibc returns each to the
 system, and the next one is mapped, page by page, and zeroed anew: on 2-D navigation a tenth of the time, and none of it
@@ -9,6 +11,7 @@ from __future__ import annotations
 
 import ctypes
 from functools import cache
+from pathlib import Path
 
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3  # of glibc's malloc.h
 LARGEST = 32 * 1024 * 1024  # glibc maps larger pieces anew, whatever one asks for
@@ -25,3 +28,24 @@ def keep_freed_memory(limit: int = 1 << 30) -> bool:
     except (AttributeError, OSError, TypeError):
         return False
     return bool(mallopt(M_MMAP_THRESHOLD, LARGEST)) and bool(mallopt(M_TRIM_THRESHOLD, limit))
+
+
+def check_memory(needed: float, what: str, remedy: str) -> None:
+    """Refuses what the machine has no memory for, before it is begun.
+
+    Args:
+        needed: bytes.
+        what: what needs them, for the message.
+        remedy: what to do.
+
+    Raises:
+        ValueError: if more is needed than is available; nothing is known, and nothing refused, off Linux.
+    """
+    meminfo = Path("/proc/meminfo")
+    if not meminfo.exists():
+        return
+    available = int(meminfo.read_text().split("MemAvailable:")[1].split()[0]) * 1024
+    if needed > available:
+        raise ValueError(
+            f"{what} needs about {needed / 1e9:.3g} GB of memory, and {available / 1e9:.3g} GB are available: {remedy}"
+        )

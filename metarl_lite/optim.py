@@ -1,20 +1,73 @@
-"""Second-order optimisation without a matrix: conjugate gradients, Gauss-Newton products, a line search.
+"""Steps of the outer loop: Adam, and second-order optimisation without a matrix.
 
 A vector stands for a whole dict of parameters, laid out one after the other (`to_vector`, `to_params`).
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import torch
 import torch.autograd.forward_ad as forward_ad
 from torch import Tensor
+from torch.optim.lr_scheduler import LinearLR
 
+from .losses import check_loss
 from .types import Params
 
 #: Multiplies a vector by a matrix that nobody writes down.
 Product = Callable[[Tensor], Tensor]
+
+
+class ClippedAdam:
+    """Adam along gradients of bounded length, at a rate that falls from `lr` to `final_lr` on a straight line.
+
+    Args:
+        theta: what is learned; changed in place.
+        lr: the rate at first.
+        final_lr: the rate after `iterations`; None: it stays.
+        iterations: of the outer loop.
+        max_norm: longer gradients are cut to this length.
+
+    Source: Kingma and Ba (2015).
+    """
+
+    def __init__(self, theta: Params, lr: float, final_lr: float | None, iterations: int, max_norm: float) -> None:
+        self.theta, self.max_norm = theta, max_norm
+        self.optimiser = torch.optim.Adam(theta.values(), lr=lr)
+        end = 1.0 if final_lr is None else final_lr / lr
+        self.schedule = LinearLR(self.optimiser, start_factor=1.0, end_factor=end, total_iters=iterations)
+
+    def step(self, gradient: Sequence[Tensor]) -> float:
+        """Changes theta in place; the length that the gradient had."""
+        for p, g in zip(self.theta.values(), gradient, strict=True):
+            p.grad = g
+        norm = torch.nn.utils.clip_grad_norm_(self.theta.values(), self.max_norm)
+        check_loss(norm, "in the length of the meta-gradient")
+        self.optimiser.step()
+        return norm.item()
+
+    def end_iteration(self) -> None:
+        """Lowers the rate, once a meta-iteration."""
+        self.schedule.step()
+
+    def state(self) -> Params:
+        """What Adam remembers, by name, for a checkpoint."""
+        return {
+            f"{kind}/{name}": self.optimiser.state[p][kind].clone()
+            for name, p in self.theta.items()
+            for kind in ("step", "exp_avg", "exp_avg_sq")
+        }
+
+    def restore(self, state: Params, iterations: int) -> None:
+        """Goes on from what `state` gave after so many iterations."""
+        self.optimiser.zero_grad()
+        self.optimiser.step()  # does nothing without a gradient; the schedule warns where no step came before its
+        for key, value in state.items():
+            kind, name = key.split("/")
+            self.optimiser.state[self.theta[name]][kind] = value.clone()
+        for _ in range(iterations):
+            self.schedule.step()
 
 
 def to_vector(params: Params) -> Tensor:

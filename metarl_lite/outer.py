@@ -13,12 +13,11 @@ from dataclasses import fields, replace
 
 import torch
 from torch import Tensor
-from torch.optim.lr_scheduler import LinearLR
 
 from .distributions import Distribution
-from .inner import MAMLConfig, adapt, check_loss, inner_loop, mean_returns, sample, step_sizes
-from .losses import LOSSES, clipped, linearised
-from .optim import conjugate_gradient, gauss_newton_product, line_search, to_params, to_vector
+from .inner import MAMLConfig, adapt, inner_loop, mean_returns, sample, step_sizes
+from .losses import LOSSES, check_loss, clipped, linearised
+from .optim import ClippedAdam, conjugate_gradient, gauss_newton_product, line_search, to_params, to_vector
 from .policies import MLPPolicy, tile
 from .rollout import Noise
 from .tasks.base import TaskDistribution
@@ -66,27 +65,9 @@ def detached(chosen: Distribution) -> Distribution:
     return {name: p.detach().clone() for name, p in chosen.items()}
 
 
-class ClippedAdam:
-    """Adam along gradients of bounded length, at a rate that falls from `outer_lr` to `final_lr` on a straight line."""
-
-    def __init__(self, theta: Params, config: MAMLConfig) -> None:
-        self.theta, self.max_norm = theta, config.max_grad_norm
-        self.optimiser = torch.optim.Adam(theta.values(), lr=config.outer_lr)
-        end = 1.0 if config.final_lr is None else config.final_lr / config.outer_lr
-        self.schedule = LinearLR(self.optimiser, start_factor=1.0, end_factor=end, total_iters=config.iterations)
-
-    def step(self, gradient: Sequence[Tensor]) -> float:
-        """Changes theta in place; the length that the gradient had."""
-        for p, g in zip(self.theta.values(), gradient, strict=True):
-            p.grad = g
-        norm = torch.nn.utils.clip_grad_norm_(self.theta.values(), self.max_norm)
-        check_loss(norm, "in the length of the meta-gradient")
-        self.optimiser.step()
-        return norm.item()
-
-    def end_iteration(self) -> None:
-        """Lowers the rate, once a meta-iteration."""
-        self.schedule.step()
+def adam(theta: Params, config: MAMLConfig) -> ClippedAdam:
+    """Adam with the numbers of a MAML run."""
+    return ClippedAdam(theta, config.outer_lr, config.final_lr, config.iterations, config.max_grad_norm)
 
 
 class TrustRegion:
@@ -173,7 +154,7 @@ class Proximal:
 
     def __init__(self, theta: Params, config: MAMLConfig) -> None:
         check_outer("promp", config)
-        self.theta, self.config, self.adam = theta, config, ClippedAdam(theta, config)
+        self.theta, self.config, self.adam = theta, config, adam(theta, config)
 
     def step(
         self, tasks: TaskDistribution, policy: MLPPolicy, task: Task, noise: Sequence[Noise]

@@ -9,16 +9,18 @@ from __future__ import annotations
 import math
 from copy import copy
 from itertools import pairwise
-from typing import Any
+from typing import Any, Self
 
 import torch
 from torch import Tensor
 
 from .distributions import (
     Distribution,
+    categorical_entropy,
     categorical_kl,
     categorical_log_prob,
     categorical_sample,
+    gaussian_entropy,
     gaussian_kl,
     gaussian_log_prob,
 )
@@ -37,7 +39,81 @@ def tile(params: Params, num_tasks: int) -> Params:
     return {name: p.expand(num_tasks, *p.shape) for name, p in params.items()}
 
 
-class MLPPolicy:
+class Policy:
+    """What every policy is: a network's sizes, its kind of action, and its parameters by name.
+
+    Attributes:
+        observation_size: O.
+        action_size: A, coordinates of a continuous action or number of discrete ones.
+        discrete: whether actions are integers, drawn from a categorical distribution, or numbers from a Gaussian.
+        dtype: of parameters and computation.
+    """
+
+    def __init__(self, observation_size: int, action_size: int, discrete: bool, dtype: torch.dtype) -> None:
+        self.observation_size, self.action_size, self.discrete = observation_size, action_size, discrete
+        self.dtype = dtype
+        self._params: Params = {}
+
+    @classmethod
+    def for_tasks(cls, tasks: TaskDistribution, gen: torch.Generator, **options: Any) -> Self:
+        """A policy with the sizes, the kind and scale of action, and the dtype of a family of tasks."""
+        options = {"discrete": tasks.discrete, "init_std": tasks.action_scale, "dtype": tasks.dtype, **options}
+        network: Any = cls  # each has options of its own
+        policy: Self = network(tasks.observation_size, tasks.action_size, gen, **options)
+        return policy
+
+    def params(self) -> Params:
+        """The parameters by name, without a task dimension: copies that require a gradient, to start a loop from."""
+        return {name: p.clone().requires_grad_() for name, p in self._params.items()}
+
+    def replace(self, params: Params) -> Self:
+        """The same network with other parameters; this one stays as it is.
+
+        Raises:
+            ValueError: if the parameters are those of another network, or of another type.
+        """
+        shapes = {name: tuple(p.shape) for name, p in self._params.items()}
+        given = {name: tuple(p.shape) for name, p in params.items()}
+        if given != shapes:
+            raise ValueError(f"parameters of shapes {given} do not fit this policy, which needs {shapes}.")
+        for name, p in params.items():
+            if p.dtype != self.dtype:
+                raise ValueError(
+                    f"parameter {name!r} is of type {p.dtype}, but this policy computes in {self.dtype}: "
+                    f"convert it with .to({self.dtype}), or make the policy with dtype={p.dtype}."
+                )
+        other = copy(self)
+        other._params = {name: p.detach().clone() for name, p in params.items()}
+        return other
+
+    def noise(self, shape: tuple[int, ...], gen: torch.Generator) -> Tensor:
+        """What acting consumes, drawn beforehand: `[*shape, A]` normal, or `[*shape, 1]` uniform where discrete."""
+        if self.discrete:
+            return uniform((*shape, 1), gen, self.dtype)
+        return normal((*shape, self.action_size), gen, self.dtype)
+
+    def sample(self, chosen: Distribution, noise: Tensor) -> Tensor:
+        """An action from each output of `distribution`."""
+        if self.discrete:
+            return categorical_sample(chosen["logits"], noise)
+        return torch.addcmul(chosen["mean"], noise, chosen["log_std"].exp())
+
+    def log_prob_of(self, chosen: Distribution, actions: Tensor) -> Tensor:
+        """log pi(a|s) under an output of `distribution`, `[N, ...]`."""
+        if self.discrete:
+            return categorical_log_prob(chosen["logits"], actions)
+        return gaussian_log_prob(chosen["mean"], chosen["log_std"], actions)
+
+    def kl(self, old: Distribution, new: Distribution) -> Tensor:
+        """KL(old || new) of two outputs of `distribution`, in every state, `[N, ...]`."""
+        return categorical_kl(old, new) if self.discrete else gaussian_kl(old, new)
+
+    def entropy(self, chosen: Distribution) -> Tensor:
+        """The entropy of an output of `distribution`, in every state, `[N, ...]`."""
+        return categorical_entropy(chosen) if self.discrete else gaussian_entropy(chosen)
+
+
+class MLPPolicy(Policy):
     r"""A tanh network whose output is the mean of a Gaussian or the logits of a categorical distribution.
 
     $$ \pi_\theta(a \mid s) = \mathcal N\!\left(f_\theta(s), \operatorname{diag} e^{2\ell}\right)
@@ -76,14 +152,8 @@ class MLPPolicy:
         check_positive(**{f"layer_{i}_size": n for i, n in enumerate(sizes)})
         if not init_std > 0:
             raise ValueError(f"init_std = {init_std}: a standard deviation must be positive, such as init_std=0.1.")
-        self.observation_size, self.action_size, self.discrete, self.dtype = (
-            observation_size,
-            action_size,
-            discrete,
-            dtype,
-        )
+        super().__init__(observation_size, action_size, discrete, dtype)
         self.num_layers = len(sizes) - 1
-        self._params: Params = {}
         for i, (fan_in, fan_out) in enumerate(pairwise(sizes)):
             bound = math.sqrt(6 / (fan_in + fan_out))  # Glorot and Bengio (2010): keeps the scale of tanh layers
             if i == self.num_layers - 1:
@@ -93,33 +163,10 @@ class MLPPolicy:
         if not discrete:
             self._params["log_std"] = torch.full((action_size,), math.log(init_std), dtype=dtype, device=gen.device)
 
-    @classmethod
-    def for_tasks(cls, tasks: TaskDistribution, gen: torch.Generator, **options: Any) -> MLPPolicy:
-        """A policy with the sizes, the kind and scale of action, and the dtype of a family of tasks."""
-        options = {"discrete": tasks.discrete, "init_std": tasks.action_scale, "dtype": tasks.dtype, **options}
-        return cls(tasks.observation_size, tasks.action_size, gen, **options)
-
-    def params(self) -> Params:
-        """The parameters by name, without a task dimension: copies that require a gradient, to start a loop from."""
-        return {name: p.clone().requires_grad_() for name, p in self._params.items()}
-
-    def replace(self, params: Params) -> MLPPolicy:
-        """The same network with other parameters; this one stays as it is."""
-        shapes = {name: tuple(p.shape) for name, p in self._params.items()}
-        given = {name: tuple(p.shape) for name, p in params.items()}
-        if any(name.startswith("lr_") for name in given) and not self.has_rates:
+    def replace(self, params: Params) -> Self:
+        if any(name.startswith("lr_") for name in params) and not self.has_rates:
             raise ValueError("these parameters carry learned rates (Meta-SGD): policy.with_rates(0.1).replace(params).")
-        if given != shapes:
-            raise ValueError(f"parameters of shapes {given} do not fit this policy, which needs {shapes}.")
-        for name, p in params.items():
-            if p.dtype != self.dtype:
-                raise ValueError(
-                    f"parameter {name!r} is of type {p.dtype}, but this policy computes in {self.dtype}: "
-                    f"convert it with .to({self.dtype}), or make the policy with dtype={p.dtype}."
-                )
-        other = copy(self)
-        other._params = {name: p.detach().clone() for name, p in params.items()}
-        return other
+        return super().replace(params)
 
     @property
     def has_rates(self) -> bool:
@@ -159,18 +206,9 @@ class MLPPolicy:
         log_std = params["log_std"]  # [N, A]
         return log_std.reshape(len(log_std), *(1,) * (like.ndim - 2), self.action_size)  # [N, 1, ..., A]
 
-    def noise(self, shape: tuple[int, ...], gen: torch.Generator) -> Tensor:
-        """What acting consumes, drawn beforehand: `[*shape, A]` normal, or `[*shape, 1]` uniform where discrete."""
-        if self.discrete:
-            return uniform((*shape, 1), gen, self.dtype)
-        return normal((*shape, self.action_size), gen, self.dtype)
-
     def act(self, params: Params, observations: Tensor, noise: Tensor) -> Tensor:
         """Samples an action for each observation `[N, ..., O]`."""
-        output = self.forward(params, observations)
-        if self.discrete:
-            return categorical_sample(output, noise)
-        return torch.addcmul(output, noise, self._log_std(params, output).exp())
+        return self.sample(self.distribution(params, observations), noise)
 
     def mode(self, params: Params, observations: Tensor) -> Tensor:
         """The most probable action of each observation."""
@@ -185,13 +223,3 @@ class MLPPolicy:
     def log_prob(self, params: Params, observations: Tensor, actions: Tensor) -> Tensor:
         """log pi(a|s) of each action, `[N, ...]`."""
         return self.log_prob_of(self.distribution(params, observations), actions)
-
-    def log_prob_of(self, chosen: Distribution, actions: Tensor) -> Tensor:
-        """log pi(a|s) under an output of `distribution`, `[N, ...]`."""
-        if self.discrete:
-            return categorical_log_prob(chosen["logits"], actions)
-        return gaussian_log_prob(chosen["mean"], chosen["log_std"], actions)
-
-    def kl(self, old: Distribution, new: Distribution) -> Tensor:
-        """KL(old || new) of two outputs of `distribution`, in every state, `[N, ...]`."""
-        return categorical_kl(old, new) if self.discrete else gaussian_kl(old, new)

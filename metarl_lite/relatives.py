@@ -13,8 +13,8 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
-from .inner import MAMLConfig, adapt, check_loss, inner_loop, sample, step_sizes
-from .losses import LOSSES, policy_gradient, sampling_term
+from .inner import MAMLConfig, adapt, inner_loop, sample, step_sizes
+from .losses import LOSSES, check_loss, policy_gradient, sampling_term
 from .policies import MLPPolicy, tile
 from .rollout import Noise
 from .tasks.base import TaskDistribution

@@ -66,6 +66,53 @@ def gae(
     return torch.stack(out[::-1], -1)
 
 
+def trial_gae(batch: Rollout, values: Tensor, discount: float, lam: float) -> Tensor:
+    r"""Generalised advantage estimates over whole trials, through the ends of their episodes, `[N, E, T]`.
+
+    $$ \delta_j = r_j + \gamma V_{j+1} - V_j, \qquad \hat A_j = \delta_j + \gamma\lambda \hat A_{j+1} $$
+
+    where j counts the steps of a trial that were really taken, 0 ... J - 1, and $V_J = \hat A_J = 0$. What an episode
+    teaches pays in the next ones, so an inner episode's end cuts nothing; the trial's end does. Steps that were not
+    taken (mask 0) get no time: the value and the advantage behind them pass through.
+
+    Args:
+        batch: a trial, `[N, E, T, ...]`.
+        values: `[N, E, T]`, V before each step.
+        discount: gamma.
+        lam: lambda.
+
+    Source: Schulman et al. (2016), equation 16; Duan et al. (2016), section 2.2, for what a trial is.
+    """
+    _check_unit(discount=discount, lam=lam)
+    mask, out = batch.mask.flatten(1), []
+    value = later = torch.zeros_like(mask[:, 0])  # of the next step that was taken
+    for r, v, m in zip(
+        *(x.flatten(1).unbind(1)[::-1] for x in (batch.rewards, values)), mask.unbind(1)[::-1], strict=True
+    ):
+        here = r + discount * value - v + discount * lam * later
+        value, later = torch.lerp(value, v, m), torch.lerp(later, here, m)
+        out.append(later)
+    return (torch.stack(out[::-1], 1) * mask).reshape(values.shape)
+
+
+def compared(advantages: Tensor, mask: Tensor, group: int) -> Tensor:
+    r"""Advantages less the mean of their group at the same step, brought to the standard deviation 1, `[B, E, T]`.
+
+    $$ \tilde A_{bj} = \frac{\hat A_{bj} - \bar A_{g(b) j}}{s}, \qquad
+       \bar A_{gj} = \frac{\sum_{b \in g} m_{bj} \hat A_{bj}}{\sum_{b \in g} m_{bj}} $$
+
+    A group is `group` trials in a row. Where they are trials of one task, what they have in common is the task's luck,
+    which is no action's merit; it is most of the spread of returns. A mean that includes the trial itself shortens
+    the gradient by 1 / group and does not turn it.
+
+    Source: Kool, van Hoof and Welling (2019) for the mean of other samples as a baseline.
+    """
+    shape = (-1, group, *mask.shape[1:])  # [B / group, group, E, T]
+    total, count = ((x.reshape(shape)).sum(1, keepdim=True) for x in (advantages * mask, mask))
+    centred = (advantages.reshape(shape) - total / count.clamp(min=1)).reshape(mask.shape) * mask
+    return centred / ((centred.square().sum() / mask.sum()).sqrt() + 1e-8)
+
+
 def linear_baseline(batch: Rollout, discount: float, ridge: float = 1e-5) -> Tensor:
     r"""Expected return from each step, fitted by least squares to this batch, for each task by itself; `[N, E, T]`.
 

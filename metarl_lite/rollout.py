@@ -7,7 +7,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from .policies import MLPPolicy
+from .policies import MLPPolicy, Policy
+from .recurrent import GRUPolicy
 from .tasks.base import TaskDistribution, check_positive
 from .types import Diverged, Params, Rollout, Task
 
@@ -25,9 +26,7 @@ class Noise:
         return Noise(self.reset[index], self.step[index], self.action[index])
 
 
-def draw_noise(
-    tasks: TaskDistribution, policy: MLPPolicy, num_tasks: int, episodes: int, gen: torch.Generator
-) -> Noise:
+def draw_noise(tasks: TaskDistribution, policy: Policy, num_tasks: int, episodes: int, gen: torch.Generator) -> Noise:
     """Draws what `rollout` consumes for N tasks and E episodes."""
     check_positive(num_tasks=num_tasks, episodes=episodes)
     shape = (num_tasks, episodes, tasks.horizon)
@@ -98,12 +97,95 @@ def rollout(
     )
 
 
-def _check_fit(tasks: TaskDistribution, policy: MLPPolicy) -> None:
+@torch.no_grad()
+def trial(
+    tasks: TaskDistribution,
+    policy: GRUPolicy,
+    params: Params,
+    task: Task,
+    episodes: int,
+    gen: torch.Generator | None = None,
+    *,
+    noise: Noise | None = None,
+) -> Rollout:
+    """Lets one recurrent policy live through `episodes` episodes of every task, with one memory over all of them.
+
+    The memory is empty at the beginning of the trial, and of the trial only: at an episode's end the world goes back to
+    its start, the agent does not. The first input of the next episode carries the reward and the done that ended the
+    last one.
+
+    Args:
+        tasks: the family.
+        policy: the network.
+        params: its parameters, without a task dimension.
+        task: the tasks, leaves `[N, ...]`; each stays fixed over its whole trial.
+        episodes: E.
+        gen: draws the noise, unless
+        noise: it is given.
+
+    Returns:
+        A `Rollout` `[N, E, T, ...]`, without gradient; its episodes follow one another.
+
+    Raises:
+        ValueError: for a task of wrong shape, a size that is not positive, or a reward that is not finite.
+        Diverged: if the policy's own actions are not finite.
+
+    Source: Duan et al. (2016), section 2.2 and figure 1.
+    """
+    num_tasks = _count(task)
+    tasks.check_task(task, num_tasks)
+    _check_fit(tasks, policy)
+    if noise is None:
+        if gen is None:
+            raise ValueError("a trial needs chance from somewhere: pass gen=generator(seed) or noise=draw_noise(...).")
+        noise = draw_noise(tasks, policy, num_tasks, episodes, gen)
+    memory, action, reward, done = policy.first(num_tasks, noise.step.device)
+    seen, acted, paid, running, ended, last = [], [], [], [], [], []
+    for e in range(episodes):
+        state = tasks.reset(task, noise.reset[:, e])
+        alive = torch.ones_like(done, dtype=torch.bool)
+        for t in range(tasks.horizon):
+            seen.append(tasks.observe(task, state))
+            memory = policy.remember(params, memory, policy.input(seen[-1], action, reward, done))
+            acted.append(policy.sample(policy.distribution(params, memory), noise.action[:, e, t]))
+            after, reward, terminated = tasks.step(task, state, acted[-1], noise.step[:, e, t])
+            running.append(alive)
+            if tasks.can_terminate:  # after an end the state stays where it is, and nothing more is paid
+                after = torch.where(alive.reshape(-1, *(1,) * (after.ndim - 1)), after, state)
+                reward, terminated = reward.masked_fill(~alive, 0), terminated & alive
+                alive = alive & ~terminated
+            state, action = after, policy.encode(acted[-1])
+            paid.append(reward)
+            ended.append(terminated)
+            done = torch.ones_like(done) if t == tasks.horizon - 1 else (~alive).to(done.dtype)
+        last.append(tasks.observe(task, state))
+
+    def episodic(steps: list[Tensor]) -> Tensor:
+        return torch.stack(steps, 1).reshape(num_tasks, episodes, tasks.horizon, *steps[0].shape[1:])
+
+    _check_finite(tasks, episodic(acted), episodic(paid))
+    return Rollout(
+        observations=episodic(seen),
+        actions=episodic(acted),
+        rewards=episodic(paid),
+        mask=episodic(running).to(reward.dtype),
+        terminated=episodic(ended),
+        last_observations=torch.stack(last, 1),
+    )
+
+
+def _count(task: Task) -> int:
+    """How many tasks these seem to be; a single task, or what is no task at all, is left to `check_task` to name."""
+    leaf = next(iter(task.values()), None) if isinstance(task, dict) else None
+    return len(leaf) if isinstance(leaf, Tensor) and leaf.ndim else 1
+
+
+def _check_fit(tasks: TaskDistribution, policy: Policy) -> None:
     mine = (policy.observation_size, policy.action_size, policy.discrete)
     if mine != (wanted := (tasks.observation_size, tasks.action_size, tasks.discrete)):
         raise ValueError(
             f"this policy has (observation_size, action_size, discrete) = {mine}, but {tasks.name} has {wanted}: "
-            "make one with MLPPolicy.for_tasks(tasks, gen)."
+            f"make one with {type(policy).__name__}.for_tasks(tasks, gen)."
         )
 
 

@@ -43,6 +43,15 @@ class Diverged(FloatingPointError):
     policy: Any = None
     history: Any = None
 
+    def with_state(self, training: str, rates: str, iteration: int, policy: Any, history: Any) -> Diverged:
+        """The error as `training`, such as "maml", raises it: with the iteration and the last good state."""
+        full = Diverged(
+            f"{training} stopped in iteration {iteration} with {rates}: {self} "
+            "The last good parameters are this error's .policy, the record so far its .history."
+        )
+        full.iteration, full.policy, full.history = iteration, policy, history
+        return full
+
 
 @dataclass(frozen=True)
 class Rollout:
@@ -58,6 +67,12 @@ class Rollout:
     terminated: Tensor  # [N, E, T] True where the dynamics ended the episode at this step
     last_observations: Tensor  # [N, E, O] what was seen after the last step
     advantages: Tensor | None = None  # [N, E, T] filled in by `with_advantages`
+
+    def done(self) -> Tensor:
+        """Whether the episode was over after each step, `[N, E, T]`: ended by the dynamics, then or before, or by T."""
+        done = self.terminated | (self.mask == 0)
+        done[..., -1] = True
+        return done
 
     def returns(self) -> Tensor:
         """Undiscounted return of every episode, `[N, E]`."""

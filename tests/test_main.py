@@ -19,7 +19,7 @@ from metarl_lite.tasks import PointGoal
 
 
 def fake(calls: list[str], name: str, crash: bool = False) -> Any:
-    def run(config: MAMLConfig) -> dict[str, Any]:
+    def run(config: MAMLConfig, folder: Path) -> dict[str, Any]:
         if crash:
             raise KeyboardInterrupt
         calls.append(name)
@@ -81,7 +81,8 @@ def test_the_recorded_experiment_runs_and_repeats_its_own_record(tmp_path: Path)
 def test_every_record_is_complete_and_of_the_present_configuration(name: str) -> None:
     record = json.loads((main.RECORDED / f"{name}.json").read_text())
     assert set(record["runs"]) == set(main.EXPERIMENTS[name].runs)
-    assert asdict(MAMLConfig()) | record["config"] == asdict(main.EXPERIMENTS[name].config)
+    config = main.EXPERIMENTS[name].config
+    assert asdict(type(config)()) | record["config"] == asdict(config)
     assert record["command"] == f"python -m metarl_lite reproduce {name}"
     assert set(record["versions"]) >= {"python", "torch", "numpy", "gymnasium"}
 

@@ -34,6 +34,10 @@ CHAPTERS = [
     "07_second_order_or_not.ipynb",
     "08_gradient_you_did_not_take.ipynb",
     "09_steps_you_can_trust.ipynb",
+    "10_optimal_exploration.ipynb",
+    "11_rl2_from_the_inside.ipynb",
+    "12_rl2_with_ppo.ipynb",
+    "13_what_the_memory_knows.ipynb",
 ]
 
 

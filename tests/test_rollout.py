@@ -1,17 +1,26 @@
-"""Acting in batches against acting one by one, and what happens after an early end."""
+"""Acting in batches against acting one by one, in episodes and in trials, and what happens after an early end."""
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 import torch
+from torch import Tensor
 
 from metarl_lite.policies import MLPPolicy, tile
+from metarl_lite.recurrent import GRUPolicy
 from metarl_lite.rng import generator
-from metarl_lite.rollout import draw_noise, rollout
+from metarl_lite.rollout import Noise, draw_noise, rollout, trial
 from metarl_lite.tasks.bandits import BernoulliBandit
 from metarl_lite.tasks.base import TaskDistribution, index_task
 from metarl_lite.tasks.navigation import GridGoal, PointGoal
-from metarl_lite.types import Diverged
+from metarl_lite.tasks.physics import CartPoleTasks, PendulumTasks
+from metarl_lite.tasks.tabular import TabularMDP
+from metarl_lite.types import Diverged, Params, Rollout, Task
+from tests.test_recurrent import by_equations
+
+F64 = torch.float64
 
 FAMILIES = [
     PointGoal(horizon=12, dtype=torch.float64),
@@ -122,3 +131,190 @@ def test_a_diverged_policy_is_named_before_the_environment_is_blamed() -> None:
     params["b2"][1] = float("nan")
     with pytest.raises(Diverged, match=r"policy of task 1 gave the action \[nan, nan\].*Lower the learning rate"):
         rollout(tasks, policy, params, tasks.sample(2, generator(0)), 1, generator(0))
+
+
+# --- Trials: one memory over all the episodes of a task ---------------------------------------------------------------
+
+
+class LeaningPole(CartPoleTasks):
+    """Cart-pole that also pays for the angle, so that no two rewards are alike."""
+
+    def step(self, task: Task, state: Tensor, action: Tensor, noise: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        after, reward, over = super().step(task, state, action, noise)
+        return after, reward + after[..., 2], over
+
+
+TRIAL_FAMILIES: list[TaskDistribution] = [
+    BernoulliBandit(3, 4, F64),
+    TabularMDP(4, 3, horizon=4, dtype=F64),
+    GridGoal(3, 5, F64),
+    PointGoal(horizon=12, dtype=F64),
+    LeaningPole(horizon=14, dtype=F64),
+    PendulumTasks(horizon=5, dtype=F64),
+]
+
+
+def by_loops(
+    tasks: TaskDistribution,
+    policy: GRUPolicy,
+    params: Params,
+    task: Task,
+    episodes: int,
+    noise: Noise,
+    *,
+    but: str = "",
+) -> dict[str, Tensor]:
+    """A second implementation, one task and one step at a time; `but` names a mistake that it makes."""
+    out: dict[str, list[Tensor]] = {name: [] for name in ("observations", "actions", "rewards", "mask", "terminated")}
+    last = []
+    for n in range(len(noise.step)):
+        memory = torch.zeros(policy.hidden, dtype=F64)
+        x_end = torch.cat([torch.zeros(policy.action_size + 1, dtype=F64), torch.ones(1, dtype=F64)])
+        own = index_task(task, n)
+        state = tasks.reset(own, noise.reset[n, 0])
+        for e in range(episodes):
+            if but == "another task in every episode":
+                own = index_task(task, (n + e) % len(noise.step))
+            if but != "the world goes on":
+                state = tasks.reset(own, noise.reset[n, e])
+            if but == "memory ends with the episode":
+                memory = torch.zeros_like(memory)
+            if but == "zeros at an episode's start":
+                x_end = torch.zeros_like(x_end)
+            over = False
+            for t in range(tasks.horizon):
+                seen = tasks.observe(own, state)
+                memory = by_equations(params, memory, torch.cat([seen, x_end]))
+                output = memory @ params["actor_w"] + params["actor_b"]
+                if policy.discrete:
+                    action = (noise.action[n, e, t] >= output.softmax(-1).cumsum(-1)[:-1]).sum()
+                    code = torch.eye(policy.action_size, dtype=F64)[action]
+                else:
+                    action = code = output + noise.action[n, e, t] * params["log_std"].exp()
+                after, reward, terminated = tasks.step(own, state, action, noise.step[n, e, t])
+                if over and but != "an ended episode pays":
+                    reward = torch.zeros_like(reward)
+                for name, value in (
+                    ("observations", seen), ("actions", action), ("rewards", reward),
+                    ("mask", torch.tensor(float(not over), dtype=F64)), ("terminated", terminated & (not over)),
+                ):  # fmt: skip
+                    out[name].append(value)
+                if not over or but == "an ended episode goes on":
+                    state = after
+                over = over or bool(terminated)
+                done = over or t == tasks.horizon - 1
+                x_end = torch.cat([code, reward.reshape(1), torch.tensor([float(done)], dtype=F64)])
+            last.append(tasks.observe(own, state))
+    shape = (len(noise.step), episodes, tasks.horizon)
+    result = {name: torch.stack(steps).reshape(*shape, *steps[0].shape) for name, steps in out.items()}
+    return result | {"last_observations": torch.stack(last).reshape(*shape[:2], -1)}
+
+
+def trial_and_loops(tasks: TaskDistribution, but: str = "") -> Rollout:
+    gen = generator(3)
+    options = {} if tasks.discrete else {"init_std": 1.0}  # bold steps, of which some end on the goal
+    policy = GRUPolicy.for_tasks(tasks, gen, hidden=4, **options)
+    params = {name: 5 * p.detach() for name, p in policy.params().items()}  # an agent whose memory matters
+    task, noise = tasks.sample(8, gen), draw_noise(tasks, policy, 8, 3, gen)
+    if isinstance(tasks, PointGoal):
+        task = {"goal": torch.tensor([[0.1, 0.1], [0.0, 0.1], [0.3, 0.2], [0.1, -0.1]], dtype=F64).repeat(2, 1)}
+    batch = trial(tasks, policy, params, task, 3, noise=noise)
+    for name, expected in by_loops(tasks, policy, params, task, 3, noise, but=but).items():
+        torch.testing.assert_close(getattr(batch, name), expected, msg=lambda m, name=name: f"{name}: {m}")
+    done = torch.zeros(3, tasks.horizon).bool()
+    done[:, -1] = True
+    assert torch.equal(batch.done(), done | (batch.mask == 0) | batch.terminated)
+    return batch
+
+
+@pytest.mark.parametrize("tasks", TRIAL_FAMILIES, ids=lambda t: t.name)
+def test_a_trial_equals_one_step_of_one_task_at_a_time(tasks: TaskDistribution) -> None:
+    ended = trial_and_loops(tasks).terminated.sum()
+    assert 0 < ended < 24 or not tasks.can_terminate, "some episodes should end early, and some not"
+
+
+MISTAKES = [
+    (tasks, but)
+    for tasks in TRIAL_FAMILIES
+    for but in (
+        "another task in every episode", "the world goes on", "memory ends with the episode",
+        "zeros at an episode's start", "an ended episode pays", "an ended episode goes on",
+    )
+    if not (tasks.name == "bernoulli-bandit" and but == "the world goes on")  # a bandit's world stands still
+    and not ("ended" in but and not tasks.can_terminate)
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("tasks", "but"), MISTAKES, ids=lambda x: x if isinstance(x, str) else x.name)
+def test_a_broken_trial_differs(tasks: TaskDistribution, but: str) -> None:
+    with pytest.raises(AssertionError):
+        trial_and_loops(tasks, but)
+
+
+def small_trial(seed: int, **changes: Any) -> Rollout:
+    tasks = changes.pop("tasks", PointGoal(horizon=4))
+    policy = GRUPolicy.for_tasks(tasks, generator(0), hidden=4)
+    given = {"params": policy.params(), "task": tasks.sample(2, generator(1)), "episodes": 3, "gen": generator(seed)}
+    return trial(tasks, policy, **given | changes)
+
+
+def test_same_noise_same_trial_and_no_gradient() -> None:
+    one, two, other = small_trial(2), small_trial(2), small_trial(3)
+    assert torch.equal(one.rewards, two.rewards)
+    assert not torch.equal(one.rewards, other.rewards)
+    assert not one.actions.requires_grad
+    assert not one.rewards.requires_grad
+
+
+class PaysNoNumberAfterTheEnd(CartPoleTasks):
+    """A step from a state that has ended is nobody's business; its reward may be anything."""
+
+    def step(self, task: Task, state: Tensor, action: Tensor, noise: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        after, reward, over = super().step(task, state, action, noise)
+        return after, reward.masked_fill(state[..., 2].abs() > self.max_angle, float("nan")), over
+
+
+def test_what_is_paid_after_the_end_does_not_matter() -> None:
+    batch = small_trial(2, tasks=PaysNoNumberAfterTheEnd(horizon=60))
+    assert (batch.mask == 0).any()
+    assert torch.equal(batch.rewards, batch.mask)
+
+
+class PaysInfinity(BernoulliBandit):
+    def step(self, task: Task, state: Tensor, action: Tensor, noise: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        state, reward, over = super().step(task, state, action, noise)
+        return state, reward / 0, over
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"gen": None}, r"gen=generator\(seed\) or noise=draw_noise"),
+        ({"gen": 0}, r"gen = 0: chance comes from a torch.Generator"),
+        *(({"episodes": e}, f"episodes = {e}: a positive integer") for e in (0, -1, 1.5, True)),
+        ({"task": PointGoal().default_task()}, r"has shape \(2,\), but \(2, 2\) was expected"),
+        ({"task": {"goal": torch.zeros(2, 3)}}, r"has shape \(2, 3\), but \(2, 2\) was expected"),
+        ({"task": {}}, r"dict with the leaves \['goal'\], got \[\]"),
+        ({"task": 7}, r"dict with the leaves \['goal'\], got int"),
+        ({"task": PendulumTasks().default_task(), "tasks": PendulumTasks()}, r"shape \(\), but \(1,\) was expected"),
+        ({"tasks": PaysInfinity(2, 3)}, r"bernoulli-bandit gave the reward (nan|inf) to task 0 in episode 0 at step 0"),
+    ],
+    ids=str,
+)  # fmt: skip
+def test_what_a_trial_refuses_is_named(changes: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        small_trial(2, **changes)
+
+
+def test_a_policy_of_another_family_is_refused_a_trial() -> None:
+    tasks, policy = GridGoal(), GRUPolicy.for_tasks(PointGoal(), generator(0))
+    with pytest.raises(ValueError, match=r"\(2, 2, False\), but grid-goal has \(25, 5, True\).*GRUPolicy.for_tasks"):
+        trial(tasks, policy, policy.params(), tasks.sample(2, generator(0)), 1, generator(0))
+
+
+def test_a_diverged_memory_is_named() -> None:
+    tasks = PointGoal(horizon=3)
+    policy = GRUPolicy.for_tasks(tasks, generator(0), hidden=4)
+    params = policy.params() | {"actor_b": torch.tensor([0.0, float("nan")])}
+    with pytest.raises(Diverged, match=r"policy of task 0 gave the action .*nan.* in episode 0 at step 0"):
+        trial(tasks, policy, params, tasks.sample(2, generator(0)), 2, generator(0))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 
 import torch
@@ -46,6 +47,78 @@ def thompson(wins: Tensor, losses: Tensor, gen: torch.Generator) -> Tensor:
     return (for_wins / (for_wins + for_losses)).argmax(-1)
 
 
+def ots(samples: int = 20) -> Rule:
+    r"""A rule that draws several bandits from the posterior, believes the likeliest of them, and pulls its best arm.
+
+    Optimistic only in name: of the draws $p^{(1)}, \dots, p^{(S)}$, `[k]` each, it keeps the one of highest density,
+
+    $$ \log q(p) = \sum_a \big[ w_a \ln p_a + l_a \ln (1 - p_a) \big] + \text{const} . $$
+
+    With one draw it is `thompson`; with many it nears the posterior's mode, and explores ever less.
+
+    Args:
+        samples: S, at least 1.
+
+    Source: "optimistic Thompson sampling" as Duan et al. (2016) describe it.
+    """
+    if isinstance(samples, bool) or not isinstance(samples, int) or samples < 1:
+        raise ValueError(f"samples = {samples!r}: a positive integer is needed, such as 20.")
+
+    def rule(wins: Tensor, losses: Tensor, gen: torch.Generator) -> Tensor:
+        for_wins = torch._standard_gamma((wins + 1).expand(samples, *wins.shape), generator=gen)
+        for_losses = torch._standard_gamma((losses + 1).expand(samples, *wins.shape), generator=gen)
+        drawn = for_wins / (for_wins + for_losses)  # [S, N, k]
+        density = (torch.xlogy(wins, drawn) + torch.xlogy(losses, 1 - drawn)).sum(-1)  # [S, N]
+        return drawn.argmax(-1).gather(0, density.argmax(0, keepdim=True)).squeeze(0)
+
+    return rule
+
+
+def ucb1(c: float) -> Rule:
+    r"""A rule that pulls the arm with the highest upper confidence bound: its mean and a bonus for being little known.
+
+    $$ a_t = \arg\max_a \; \frac{w_a + 1}{n_a} + c \sqrt{\frac{2 \ln t}{n_a}}, \qquad n_a = w_a + l_a + 2 $$
+
+    for pull t = 1, 2, ... Counts start at one success and one failure, so an arm never tried has mean 1/2 and a
+    finite bonus.
+
+    Args:
+        c: the weight of the bonus, 0 or more; 1 is the textbook's, and for short games it explores far too much.
+
+    Source: Auer et al. (2002); the weight and the first counts as in Duan et al. (2016).
+    """
+    if not 0 <= c < math.inf:
+        raise ValueError(f"c = {c!r}: the weight of the bonus is a number of 0 or more, such as 0.2.")
+
+    def rule(wins: Tensor, losses: Tensor, gen: torch.Generator) -> Tensor:
+        count = wins + losses + 2
+        pull = (wins + losses).sum(-1, keepdim=True) + 1  # [N, 1], the number of this pull
+        return ((wins + 1) / count + c * (2 * pull.log() / count).sqrt()).argmax(-1)
+
+    return rule
+
+
+def epsilon_greedy(epsilon: float) -> Rule:
+    """A rule that pulls any arm with probability epsilon, all equally likely, and is `greedy` otherwise.
+
+    Args:
+        epsilon: from 0 (greedy) to 1 (random).
+    """
+    if not 0 <= epsilon <= 1:
+        raise ValueError(f"epsilon = {epsilon!r}: a probability is needed, from 0 to 1, such as 0.1.")
+
+    def rule(wins: Tensor, losses: Tensor, gen: torch.Generator) -> Tensor:
+        explore = uniform(tuple(wins.shape[:-1]), gen, wins.dtype) < epsilon
+        return torch.where(explore, random_arm(wins, losses, gen), greedy(wins, losses, gen))
+
+    return rule
+
+
+def random_arm(wins: Tensor, losses: Tensor, gen: torch.Generator) -> Tensor:
+    """Pulls any arm, all equally likely, whatever has been seen: its reward is the mean of the arms."""
+    return (uniform(tuple(wins.shape[:-1]), gen, wins.dtype) * wins.shape[-1]).long()
+
+
 def in_turn(wins: Tensor, losses: Tensor, gen: torch.Generator) -> Tensor:
     """Pulls the arm that has been pulled least, whatever it has paid: nothing but exploration."""
     return (wins + losses).argmin(-1)
@@ -70,3 +143,22 @@ def play(rule: Rule, probabilities: Tensor, pulls: int, gen: torch.Generator) ->
         won = (uniform(tuple(arm.shape), gen, probabilities.dtype) < paid[-1]).to(probabilities.dtype)
         wins, losses = wins.scatter_add(-1, arm, won), losses.scatter_add(-1, arm, 1 - won)
     return torch.cat(paid, -1)
+
+
+def arms_played(rule: Rule, probabilities: Tensor, pulls: int, gen: torch.Generator) -> Tensor:
+    """Which arm an agent pulls when, `[N, pulls]`: the game that `play` would play with the same generator.
+
+    Args:
+        rule: how to choose.
+        probabilities: the tasks, `[N, k]`.
+        pulls: how many.
+        gen: draws the rewards, and what the rule needs.
+    """
+    arms = []
+
+    def noted(wins: Tensor, losses: Tensor, gen: torch.Generator) -> Tensor:
+        arms.append(rule(wins, losses, gen))
+        return arms[-1]
+
+    play(noted, probabilities, pulls, gen)
+    return torch.stack(arms, -1)

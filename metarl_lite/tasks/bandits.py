@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor
 
@@ -50,3 +52,100 @@ class BernoulliBandit(TaskDistribution):
 
     def observe(self, task: Task, state: Tensor) -> Tensor:
         return state
+
+
+class DependentBandit(BernoulliBandit):
+    r"""Two arms whose probabilities sum to 1, so that each pull of one arm tells as much about the other.
+
+    $$ p_1 \sim U[0, 1] \quad \text{or equally likely one of the given values}, \qquad p_2 = 1 - p_1 . $$
+
+    Everything but what is drawn is `BernoulliBandit`'s. Wang et al. call the values (.1, .9) easy, (.25, .75) medium
+    and (.4, .6) hard.
+
+    Args:
+        values: what p_1 can be, each equally likely; U[0, 1] unless given.
+        horizon: pulls of an episode.
+        dtype: floating-point type.
+
+    Raises:
+        ValueError: if there is no value, or one that is not a probability.
+
+    Source: Wang et al. (2016), section 3.1.2.
+    """
+
+    name = "dependent-bandit"
+
+    def __init__(
+        self, values: Sequence[float] | None = None, horizon: int = 100, dtype: torch.dtype = torch.float32
+    ) -> None:
+        super().__init__(2, horizon, dtype)
+        if values is not None and not (len(values) and all(0 <= value <= 1 for value in values)):
+            raise ValueError(
+                f"values = {values!r}: at least one probability from 0 to 1 is needed, such as values=(.1, .9); "
+                "leave it out for U[0, 1]."
+            )
+        self.values = None if values is None else tuple(values)
+
+    def sample(self, num_tasks: int, gen: torch.Generator) -> Task:
+        check_positive(num_tasks=num_tasks)
+        if self.values is None:
+            first = uniform((num_tasks,), gen, self.dtype)
+        else:
+            which = torch.randint(len(self.values), (num_tasks,), generator=gen, device=gen.device)
+            first = torch.tensor(self.values, dtype=self.dtype, device=gen.device)[which]
+        return {"probabilities": torch.stack([first, 1 - first], -1)}
+
+
+class ElevenArms(TaskDistribution):
+    r"""Ten arms of which one pays 5, and an eleventh that pays little and tells which one it is.
+
+    $$ r(a) = \begin{cases} 5 & a = g \\ 1 & a \ne g, \; a < 10 \\ (g + 1) / 10 & a = 10 \end{cases},
+       \qquad g \sim U\{0, \dots, 9\} . $$
+
+    Actions count from 0, so the eleventh arm is action 10; it pays the target's place among the ten, counted from 1,
+    divided by 10. Nothing is left to chance. Who pulls it first and then the target earns .55 + 20 on average in the
+    5 pulls of an episode, and no behaviour earns more.
+
+    Task: `target` `[...]`, an integer 0 ... 9. State and observation: `[..., 1]`, always 1.
+
+    Source: Wang et al. (2016), section 3.1.3.
+    """
+
+    name = "eleven-arms"
+    observation_size = 1
+    action_size = 11
+    discrete = True
+
+    def __init__(self, horizon: int = 5, dtype: torch.dtype = torch.float32) -> None:
+        check_positive(horizon=horizon)
+        self.horizon, self.dtype = horizon, dtype
+        self.task_shape = {"target": ()}
+
+    def sample(self, num_tasks: int, gen: torch.Generator) -> Task:
+        check_positive(num_tasks=num_tasks)
+        return {"target": torch.randint(10, (num_tasks,), generator=gen, device=gen.device)}
+
+    def default_task(self) -> Task:
+        return {"target": torch.tensor(6)}
+
+    def reset(self, task: Task, noise: Tensor) -> Tensor:
+        return noise.new_ones((*noise.shape[:-1], 1))
+
+    def step(self, task: Task, state: Tensor, action: Tensor, noise: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        target = task["target"]
+        tells = (target + 1).to(self.dtype) / 10
+        reward = torch.where(action == 10, tells, torch.where(action == target, 5.0, 1.0).to(self.dtype))
+        return state, reward, torch.zeros_like(reward, dtype=torch.bool)
+
+    def observe(self, task: Task, state: Tensor) -> Tensor:
+        return state
+
+    def check_task(self, task: Task, num_tasks: int | None = None) -> None:
+        """Refuses, besides wrong shapes, a target that is none of the ten."""
+        super().check_task(task, num_tasks)
+        target = task["target"]
+        if bool(((target < 0) | (target > 9) | (target != target.round())).any()):
+            raise ValueError(
+                f"task['target'] of {self.name} runs from {target.min().item()} to {target.max().item()}; "
+                "it is an integer 0 ... 9, the action that pays 5 (the eleventh arm, 10, is the one that tells)."
+            )

@@ -4,15 +4,27 @@ from __future__ import annotations
 
 from typing import Any
 
-from .bandits import BernoulliBandit
+from .bandits import BernoulliBandit, DependentBandit, ElevenArms
 from .base import TaskDistribution
 from .navigation import GridGoal, PointGoal
 from .physics import CartPoleTasks, PendulumTasks
 from .tabular import TabularMDP
+from .two_step import TwoStep
 
 #: Every family of the package by its name.
 FAMILIES: dict[str, type[TaskDistribution]] = {
-    family.name: family for family in (BernoulliBandit, TabularMDP, PointGoal, GridGoal, CartPoleTasks, PendulumTasks)
+    family.name: family
+    for family in (
+        BernoulliBandit,
+        DependentBandit,
+        ElevenArms,
+        TwoStep,
+        TabularMDP,
+        PointGoal,
+        GridGoal,
+        CartPoleTasks,
+        PendulumTasks,
+    )
 }
 
 

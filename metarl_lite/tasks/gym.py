@@ -1,7 +1,8 @@
 """From here to gymnasium, many at once: a `VectorEnv` on the pure step; and the registered ids.
 
-Importing the package registers an id for each family: `metarl_lite/BernoulliBandit-v0`, `TabularMDP-v0`,
-`PointGoal-v0`, `GridGoal-v0`, `CartPole-v0` and `Pendulum-v0`. Keywords that `gymnasium.make` and
+Importing the package registers an id for each family: `metarl_lite/BernoulliBandit-v0`,
+`DependentBandit-v0`, `ElevenArms-v0`, `TwoStep-v0`, `TabularMDP-v0`, `PointGoal-v0`, `GridGoal-v0`, `CartPole-v0` and
+`Pendulum-v0`. Keywords that `gymnasium.make` and
 `gymnasium.make_vec` do not know are arguments of the family:
 
     gymnasium.make("metarl_lite/GridGoal-v0", size=7, task={"goal": [6, 3]})

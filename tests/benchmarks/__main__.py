@@ -1,4 +1,4 @@
-"""The benchmark: `make bench`, or `python -m tests.benchmarks [sampling] [iteration] [maml] [cost]`.
+"""The benchmark: `make bench`, or `python -m tests.benchmarks [sampling] [iteration] [maml] [rl2] [cost]`.
 
 Prints one table and writes `_build/bench.json`, `{"versions": {...}, "rows": [{name, value, unit, target, holds}]}`,
 and `_build/bench_cost.png`. One torch thread. Absolute targets are for a quiet machine; the matrix product that the
@@ -35,16 +35,10 @@ from metarl_lite.tasks import PointGoal
 
 from .floor import floor
 from .plain_numpy import plain_rollout
+from .rows import row
+from .trials import rl2_rows
 
 BUILD = Path("_build")
-
-
-def row(name: str, value: float, unit: str, target: float | None = None, at_least: bool = True) -> dict[str, Any]:
-    """One line of the table; a row without target holds."""
-    holds = target is None or (value >= target if at_least else value <= target)
-    sign = "" if target is None else ">= " if at_least else "<= "
-    shown = None if target is None else f"{sign}{target:g}"
-    return {"name": name, "value": round(value, 4), "unit": unit, "target": shown, "holds": bool(holds)}
 
 
 def best_of(rounds: int, *works: tuple[int, Callable[[], object]]) -> list[float]:
@@ -199,7 +193,7 @@ def cost() -> list[dict[str, Any]]:
     return rows
 
 
-PARTS = {"sampling": sampling, "iteration": iteration, "maml": maml_rows, "cost": cost}
+PARTS = {"sampling": sampling, "iteration": iteration, "maml": maml_rows, "rl2": rl2_rows, "cost": cost}
 
 
 def main(names: list[str]) -> None:

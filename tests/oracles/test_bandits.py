@@ -9,7 +9,21 @@ import pytest
 import torch
 from torch import Tensor
 
-from metarl_lite.oracles.bandits import Rule, exact_policy_gradient, expected_reward, greedy, in_turn, play, thompson
+from metarl_lite.oracles.bandits import (
+    Rule,
+    arms_played,
+    epsilon_greedy,
+    exact_policy_gradient,
+    expected_reward,
+    greedy,
+    in_turn,
+    ots,
+    play,
+    random_arm,
+    thompson,
+    ucb1,
+)
+from metarl_lite.oracles.gittins import gittins
 from metarl_lite.rng import generator, normal, uniform
 
 F64 = torch.float64
@@ -144,3 +158,125 @@ def knows_the_answer(rule: Rule, probabilities: Tensor, pulls: int, gen: torch.G
 def test_a_broken_agent_fails_the_check(broken: Any) -> None:
     with pytest.raises(AssertionError):
         check_play(broken)
+
+
+# --- More rules -------------------------------------------------------------------------------------------------------
+
+
+def test_ucb1_by_hand() -> None:
+    # After 4 pulls t is 5. Means 3/5 and 1/3, bonuses c sqrt(2 ln 5 / 5) = .802 c and c sqrt(2 ln 5 / 3) = 1.036 c: the
+    # second arm is pulled once .234 c exceeds 4/15.
+    state = counts((2, 1), (0, 1))
+    assert ucb1(1.13)(*state, generator(0)).item() == 0
+    assert ucb1(1.15)(*state, generator(0)).item() == 1
+    assert ucb1(0)(*state, generator(0)).item() == greedy(*state, generator(0)).item()
+
+
+def test_one_draw_of_ots_is_thompson() -> None:
+    wins = torch.tensor([[1.0, 0.0, 4.0]]).expand(1000, 3)
+    assert torch.equal(
+        ots(1)(wins, 1 - wins.clamp(max=1), generator(0)), thompson(wins, 1 - wins.clamp(max=1), generator(0))
+    )
+
+
+def test_many_draws_of_ots_follow_the_mode() -> None:
+    """Modes of Beta(4, 3) and Beta(9, 8): 3/5 and 8/15; of one draw the first is the higher in about 60 of 100."""
+    wins, losses = (x.expand(2000, 2) for x in counts((3, 2), (8, 7)))
+    shares = [(ots(s)(wins, losses, generator(0)) == 0).double().mean().item() for s in (1, 10, 1000)]
+    assert shares[0] < shares[1] < shares[2]
+    assert shares[2] > 0.9
+
+
+def test_epsilon_greedy_is_greedy_but_for_its_share() -> None:
+    wins, losses = (x.expand(40_000, 4) for x in counts((1, 5), (9, 1), (0, 0), (2, 2)))
+    share = (epsilon_greedy(0.4)(wins, losses, generator(0)) == 1).double().mean().item()
+    assert abs(share - 0.7) < 4 * math.sqrt(0.21 / 40_000)  # .6, and a quarter of .4
+    assert (epsilon_greedy(0)(wins, losses, generator(0)) == 1).all()
+
+
+@pytest.mark.parametrize("rule", [random_arm, epsilon_greedy(1)])
+def test_random_arms_are_equally_likely(rule: Rule) -> None:
+    wins, losses = (x.expand(40_000, 5) for x in counts((1, 5), (9, 1), (0, 0), (2, 2), (0, 3)))
+    share = rule(wins, losses, generator(0)).bincount(minlength=5) / 40_000
+    assert share.shape == (5,)
+    assert ((share - 0.2).abs() < 4 * math.sqrt(0.16 / 40_000)).all()
+
+
+@pytest.mark.parametrize(
+    ("make", "says"),
+    [
+        (lambda: ucb1(-0.1), "c = -0.1"),
+        (lambda: ucb1(math.nan), "c = nan"),
+        (lambda: ots(0), "samples = 0"),
+        (lambda: ots(1.5), "samples = 1.5"),  # type: ignore[arg-type]
+        (lambda: epsilon_greedy(1.1), "epsilon = 1.1"),
+        (lambda: epsilon_greedy(-0.1), "epsilon = -0.1"),
+    ],
+)
+def test_a_setting_out_of_range_is_named(make: Any, says: str) -> None:
+    with pytest.raises(ValueError, match=says):
+        make()
+
+
+@pytest.mark.parametrize("rule", [thompson, ucb1(0.2), ots(3), epsilon_greedy(0.3), random_arm, gittins(12, 0.9)])
+def test_arms_played_are_those_of_play(rule: Rule) -> None:
+    arms = uniform((50, 3), generator(0), F64)
+    played = arms_played(rule, arms, 12, generator(1))
+    assert played.shape == (50, 12)
+    assert torch.equal(arms.gather(1, played), play(rule, arms, 12, generator(1)))
+
+
+# --- Numbers of simulations that others made --------------------------------------------------------------------------
+
+INSTANCES = 20_000  # of the simulations below: their standard errors are ours, to a few parts in a hundred
+BEST_DISCOUNT, BEST_C = {10: 0.9, 100: 0.99, 500: 0.999}, {10: 0.1, 100: 0.2, 500: 0.2}
+TOTALS = {  # pulls, arms: Gittins at the best discount, UCB1 at the best c, greedy
+    (10, 5): (6.636, 6.655, 6.574),
+    (100, 5): (78.60, 78.33, 75.05),
+    (100, 10): (83.63, 83.33, 77.85),
+    (100, 50): (85.26, 84.97, 78.21),
+    (500, 5): (406.97, 406.1, 382.6),
+    (500, 10): (441.57, 439.6, 401.1),
+    (500, 50): (463.22, 457.4, 403.0),
+}
+
+
+def rule_of(name: str, pulls: int) -> Rule:
+    if name == "gittins":
+        return gittins(pulls, BEST_DISCOUNT[pulls])
+    return ucb1(BEST_C[pulls]) if name == "ucb1" else greedy
+
+
+def check_total(rule: Rule, pulls: int, arms: int, instances: int, known: float) -> None:
+    """Within 3 standard errors of the difference of the two simulations."""
+    total = play(rule, uniform((instances, arms), generator(11), F64), pulls, generator(12)).sum(1)
+    error = total.std() * math.sqrt(1 / instances + 1 / INSTANCES)
+    assert abs(total.mean() - known) < 3 * error, (total.mean().item(), error.item())
+
+
+@pytest.mark.parametrize("column", ["gittins", "ucb1", "greedy"])
+@pytest.mark.parametrize(("pulls", "arms"), [(10, 5), (100, 5), (100, 10)])
+def test_rules_earn_what_is_known(column: str, pulls: int, arms: int) -> None:
+    known = TOTALS[pulls, arms][["gittins", "ucb1", "greedy"].index(column)]
+    check_total(rule_of(column, pulls), pulls, arms, 4000, known)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("column", ["gittins", "ucb1", "greedy"])
+@pytest.mark.parametrize(("pulls", "arms"), TOTALS)
+def test_rules_earn_what_is_known_to_the_last_digit(column: str, pulls: int, arms: int) -> None:
+    known = TOTALS[pulls, arms][["gittins", "ucb1", "greedy"].index(column)]
+    check_total(rule_of(column, pulls), pulls, arms, INSTANCES, known)
+
+
+REGRETS = [(thompson, 2.79), (ucb1(1), 5.46), (greedy, 2.83), (random_arm, 100 / 6)]  # the last is exact
+
+
+@pytest.mark.parametrize(("rule", "known"), REGRETS)
+def test_regret_of_a_hundred_pulls_of_two_arms(rule: Rule, known: float) -> None:
+    """The best of two pays 2/3. Here the regret of each instance is against its own best arm, which has less noise."""
+    arms = uniform((INSTANCES, 2), generator(21), F64)
+    regret = 100 * arms.max(1).values - play(rule, arms, 100, generator(22)).sum(1)
+    error = regret.std() * math.sqrt(2 / INSTANCES)
+    assert abs(regret.mean() - known) < 3 * error, (regret.mean().item(), error.item())
+    assert regret.mean() > 1.748246 + 3 * error  # the Bayes optimum

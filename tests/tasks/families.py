@@ -9,15 +9,21 @@ import torch
 from metarl_lite.tasks import (
     BernoulliBandit,
     CartPoleTasks,
+    DependentBandit,
+    ElevenArms,
     GridGoal,
     PendulumTasks,
     PointGoal,
     TabularMDP,
     TaskDistribution,
+    TwoStep,
 )
 
 SMALL: dict[str, Callable[[torch.dtype], TaskDistribution]] = {
     "bernoulli-bandit": lambda dtype: BernoulliBandit(3, horizon=6, dtype=dtype),
+    "dependent-bandit": lambda dtype: DependentBandit(horizon=6, dtype=dtype),
+    "eleven-arms": lambda dtype: ElevenArms(dtype=dtype),
+    "two-step": lambda dtype: TwoStep(horizon=14, dtype=dtype),
     "tabular-mdp": lambda dtype: TabularMDP(4, 3, horizon=6, dtype=dtype),
     "point-goal": lambda dtype: PointGoal(horizon=12, dtype=dtype),
     "grid-goal": lambda dtype: GridGoal(4, horizon=7, dtype=dtype),

@@ -209,7 +209,8 @@ def test_negative_horizons_and_batches_are_refused(name: str) -> None:
 def test_families_by_name() -> None:
     assert make_tasks("grid-goal", size=7).observation_size == 49
     assert all(FAMILIES[name].name == name for name in FAMILIES)
-    with pytest.raises(ValueError, match=r"'halfcheetah'; make_tasks knows bernoulli-bandit, cartpole, grid-goal"):
+    known = ", ".join(sorted(FAMILIES))
+    with pytest.raises(ValueError, match=rf"'halfcheetah'; make_tasks knows {known}"):
         make_tasks("halfcheetah")
 
 

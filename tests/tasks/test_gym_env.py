@@ -17,6 +17,9 @@ from metarl_lite.tasks import FAMILIES, GymTasks, PointGoal, TaskEnv, register
 
 IDS = [
     "metarl_lite/BernoulliBandit-v0",
+    "metarl_lite/DependentBandit-v0",
+    "metarl_lite/ElevenArms-v0",
+    "metarl_lite/TwoStep-v0",
     "metarl_lite/TabularMDP-v0",
     "metarl_lite/PointGoal-v0",
     "metarl_lite/GridGoal-v0",
@@ -71,7 +74,8 @@ def test_a_seed_decides_the_episode_and_global_states_stay(gym_id: str) -> None:
         return seen
 
     assert episode(3) == episode(3)
-    if gym_id not in ("metarl_lite/PointGoal-v0", "metarl_lite/GridGoal-v0"):  # these two are deterministic
+    deterministic = ("ElevenArms", "PointGoal", "GridGoal")
+    if gym_id not in [f"metarl_lite/{name}-v0" for name in deterministic]:
         assert episode(3) != episode(4)
     assert torch.equal(torch_state, torch.get_rng_state())
     assert np.array_equal(numpy_state, np.random.get_state()[1])  # noqa: NPY002

@@ -1,7 +1,4 @@
-"""What is recorded in `recorded/`: every experiment, its configuration and its runs.
-
-A run is a function of the configuration that gives a JSON-able dict. `python -m metarl_lite reproduce NAME` runs them.
-"""
+"""The recorded experiments of chapters 6 to 9: MAML and its relatives on 2-D navigation."""
 
 from __future__ import annotations
 
@@ -9,24 +6,24 @@ import multiprocessing
 import resource
 import sys
 import time
-from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from .evaluate import adaptation_curve
-from .inner import MAMLConfig
-from .maml import History, maml, meta_gradient
-from .memory import keep_freed_memory
-from .policies import MLPPolicy
-from .rng import generator
-from .rollout import draw_noise
-from .tasks.base import FiniteTasks
-from .tasks.navigation import PointGoal
-from .types import Task
+from ..evaluate import adaptation_curve
+from ..inner import MAMLConfig
+from ..maml import History, maml, meta_gradient
+from ..memory import keep_freed_memory
+from ..policies import MLPPolicy
+from ..rng import generator
+from ..rollout import draw_noise
+from ..tasks.base import FiniteTasks
+from ..tasks.navigation import PointGoal
+from ..types import Task
+from .base import FRESH_SEED, TEST_SEED, Experiment
 
 RELATIVES = ("maml", "fomaml", "reptile", "anil", "meta_sgd")  # of chapter 7
 ESTIMATORS: dict[str, dict[str, Any]] = {  # of chapter 8
@@ -42,25 +39,12 @@ OUTER_UPDATES: dict[str, dict[str, Any]] = {  # of chapter 9
 }
 #: Chosen by the return on the test goals of TEST_SEED.
 TUNED = MAMLConfig(iterations=200, inner_lr=0.03, gae_lambda=0.9, final_lr=0.0)
-TEST_SEED = 1_000_003  # of the held-out tasks; no training run uses it
-FRESH_SEED = 2_000_003  # of other ones, for what was chosen by looking at those
-
-#: One recorded run; it is given the configuration of its experiment.
-Run = Callable[[MAMLConfig], dict[str, Any]]
-
-
-@dataclass(frozen=True)
-class Experiment:
-    """Runs by name, what they have in common, and what they show."""
-
-    summary: str
-    runs: dict[str, Run]
-    config: MAMLConfig = field(default_factory=MAMLConfig)
 
 
 def navigation_run(
     seed: int,
     config: MAMLConfig,
+    folder: Path,
     *,
     every: int,
     training_tasks: int | None = None,
@@ -75,6 +59,7 @@ def navigation_run(
     Args:
         seed: of the policy, the tasks and the noise.
         config: of the experiment.
+        folder: not used; a run is short enough to be begun again.
         every: iterations from test to test.
         training_tasks: train on a pool of so many goals; None for ever new ones.
         test_steps: inner steps of the test, if others than those of training.
@@ -115,7 +100,7 @@ def _test(tasks: PointGoal, policy: MLPPolicy, test: Task, config: MAMLConfig, s
     return [round(value, 4) for value in curve.mean(1).tolist()]
 
 
-def cost_run(config: MAMLConfig, **changes: Any) -> dict[str, float]:
+def cost_run(config: MAMLConfig, folder: Path, **changes: Any) -> dict[str, float]:
     """The cost of a meta-gradient, measured in a fresh process."""
     with multiprocessing.get_context("spawn").Pool(1) as pool:
         return pool.apply(cost, (replace(config, **changes), 5))
@@ -152,7 +137,7 @@ def peak_mb() -> float:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 1e6
 
 
-EXPERIMENTS = {
+EXPERIMENTS: dict[str, Experiment] = {
     "maml-navigation": Experiment(
         "MAML on 2-D navigation, ten seeds",
         {f"seed {seed}": partial(navigation_run, seed, every=5) for seed in range(10)},

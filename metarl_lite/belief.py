@@ -1,0 +1,112 @@
+"""Task inference: the memory learns to predict what the task pays, and the policy is given what it believes.
+
+RL2 leaves it to the return alone what the memory keeps. Here the memory is trained as an encoder of the task, by
+predicting rewards; no gradient of the return reaches it.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from .distributions import Distribution
+from .recurrent import GRUPolicy
+from .rng import uniform
+from .tasks.base import check_positive
+from .types import Params, Rollout
+
+
+class BeliefPolicy(GRUPolicy):
+    r"""A GRU that encodes the task, a decoder that predicts rewards from the code, and a policy that reads the code.
+
+    $$ b_t = \mathrm{GRU}(b_{t-1}, x_t), \qquad \hat r(s, a \mid b_t) = f_\psi(b_t, s, a), \qquad
+       a_t \sim \pi_\theta(\cdot \mid \bot\, b_t, x_t) $$
+
+    where $\bot$ stops the gradient. At every step t the decoder is asked for rewards of the whole trial, those seen and
+    those still to come: the code must hold what the trial has told about the task so far. `rl2` trains it like any
+    `GRUPolicy`; `own_loss` is all that differs.
+
+    Args:
+        observation_size: O.
+        action_size: A.
+        gen: draws the initial weights.
+        code: units of the code b.
+        units: hidden units of the decoder and of the policy.
+        queries: how many steps of the trial the decoder is asked for at each step.
+        options: of `GRUPolicy`, but for `hidden` and `separate`.
+
+    Source: Zintgraf et al. (2020), VariBAD: its encoder and reward decoder, without the Gaussian code, the KL
+    divergence from the last belief, and the decoder of transitions.
+    """
+
+    def __init__(
+        self,
+        observation_size: int,
+        action_size: int,
+        gen: torch.Generator,
+        *,
+        code: int = 32,
+        units: int = 64,
+        queries: int = 8,
+        **options: Any,
+    ) -> None:
+        check_positive(code=code, units=units, queries=queries)
+        super().__init__(observation_size, action_size, gen, hidden=code, **options)
+        self.queries = queries
+        read, asked = code + self.input_size, code + observation_size + action_size
+        heads = {"actor": (units, action_size), "critic": (units, 1), "trunk": (read, units)}
+        heads |= {"ask": (asked, units), "answer": (units, 1)}
+        for name, (fan_in, fan_out) in heads.items():
+            bound = (0.1 if name == "actor" else 1.0) * math.sqrt(6 / (fan_in + fan_out))
+            self._params[f"{name}_w"] = bound * (2 * uniform((fan_in, fan_out), gen, self.dtype) - 1)
+            self._params[f"{name}_b"] = torch.zeros(fan_out, dtype=self.dtype, device=gen.device)
+
+    def first(self, num_tasks: int, device: torch.device | str = "cpu") -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """What a trial begins with; the memory is the code and, beside it, the last input: `[N, H + I]`."""
+        code, action, reward, done = super().first(num_tasks, device)
+        return torch.cat([code, code.new_zeros(num_tasks, self.input_size)], -1), action, reward, done
+
+    def remember(self, params: Params, memory: Tensor, x: Tensor) -> Tensor:
+        """The code after one more input, and that input, `[N, H + I]`."""
+        return torch.cat([super().remember(params, memory[:, : self.hidden], x), x], -1)
+
+    def unroll(self, params: Params, inputs: Tensor) -> tuple[Tensor, Tensor]:
+        """Codes and inputs of whole trials, `[N, L, H + I]`, twice: actor and critic read the same."""
+        memory = torch.cat([super().unroll(params, inputs)[0], inputs], -1)
+        return memory, memory
+
+    def distribution(self, params: Params, memory: Tensor) -> Distribution:
+        """What the action is drawn from, given the code and the last input; the code is a constant here."""
+        return super().distribution(params, self._trunk(params, memory))
+
+    def value(self, params: Params, memory: Tensor) -> Tensor:
+        """What the critic expects, given the code and the last input."""
+        return super().value(params, self._trunk(params, memory))
+
+    def _trunk(self, params: Params, memory: Tensor) -> Tensor:
+        return torch.tanh(memory.detach() @ params["trunk_w"] + params["trunk_b"])
+
+    def predict(self, params: Params, memory: Tensor, observations: Tensor, actions: Tensor) -> Tensor:
+        """The reward expected of an action `[..., A]` (encoded) on seeing `[..., O]`, given a memory, `[...]`."""
+        asked = torch.cat([memory[..., : self.hidden], observations, actions], -1)
+        hidden = torch.tanh(asked @ params["ask_w"] + params["ask_b"])
+        return (hidden @ params["answer_w"] + params["answer_b"]).squeeze(-1)
+
+    def own_loss(self, params: Params, memory: Tensor, batch: Rollout) -> Tensor:
+        r"""How badly rewards of the trial are predicted from what was known at each step, one number.
+
+        $$ \frac{1}{B L Q} \sum_{b, t, q} m_{bt'} \big( r_{bt'} - \hat r(s_{bt'}, a_{bt'} \mid b_{bt}) \big)^2, \qquad
+           t' = (t + \lfloor q L / Q \rfloor) \bmod L, \quad q = 0 \dots Q - 1 $$
+        """
+        observations, actions = batch.observations.flatten(1, 2), self.encode(batch.actions.flatten(1, 2))
+        rewards, mask = batch.rewards.flatten(1), batch.mask.flatten(1)  # [B, L]
+        length = rewards.shape[1]
+        loss = rewards.new_zeros(())
+        for shift in sorted({q * length // self.queries for q in range(self.queries)}):
+            target, weight = rewards.roll(-shift, 1), mask.roll(-shift, 1)
+            guess = self.predict(params, memory, observations.roll(-shift, 1), actions.roll(-shift, 1))
+            loss = loss + (weight * (target - guess).square()).mean() / self.queries
+        return loss

@@ -1,0 +1,13 @@
+"""What is recorded in `recorded/`: every experiment, its configuration and its runs.
+
+A run is a function of the configuration that gives a JSON-able dict. `python -m metarl_lite reproduce NAME` runs them.
+"""
+
+from . import maml, rl2
+from .base import FRESH_SEED, TEST_SEED, Experiment
+from .maml import TUNED, cost
+
+#: Every experiment by name.
+EXPERIMENTS: dict[str, Experiment] = maml.EXPERIMENTS | rl2.EXPERIMENTS
+
+__all__ = ["EXPERIMENTS", "FRESH_SEED", "TEST_SEED", "TUNED", "Experiment", "cost"]

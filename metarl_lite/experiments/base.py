@@ -1,0 +1,25 @@
+"""What an experiment is, and the seeds of what it is tested on."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from ..inner import MAMLConfig
+
+TEST_SEED = 1_000_003  # of the held-out tasks; no training run uses it
+FRESH_SEED = 2_000_003  # of other ones, for what was chosen by looking at those
+
+#: One recorded run: it is given the configuration of its experiment, and a folder for files that it keeps.
+Run = Callable[[Any, Path], dict[str, Any]]
+
+
+@dataclass(frozen=True)
+class Experiment:
+    """Runs by name, what they have in common, and what they show."""
+
+    summary: str
+    runs: dict[str, Run]
+    config: Any = field(default_factory=MAMLConfig)  # a MAMLConfig or an RL2Config; each run says how it differs

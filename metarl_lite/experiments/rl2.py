@@ -1,0 +1,184 @@
+"""The recorded experiments of chapters 11 to 13: RL2 on bandits, on random MDPs and on GridNavi.
+
+Every run trains one agent, keeps its weights as a file `NAME.safetensors` that `actor(NAME)` loads, and puts it beside
+the oracles on the same tasks.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor
+
+from ..checkpoint import WEIGHTS, load, save
+from ..evaluate import trial_returns
+from ..oracles.bandits import Rule, greedy, ots, play, random_arm, thompson, ucb1
+from ..oracles.gittins import gittins
+from ..recurrent import GRUPolicy
+from ..rl2 import RL2Config, RL2History, rl2
+from ..rng import generator
+from ..tasks.bandits import BernoulliBandit
+from ..tasks.base import TaskDistribution
+from ..tasks.navigation import GridGoal
+from ..types import Rollout, Task
+from .base import TEST_SEED, Experiment
+
+#: The best discount of the Gittins index, and the best c of UCB1, for games of n pulls.
+BEST = {10: (0.9, 0.1), 100: (0.99, 0.2), 500: (0.999, 0.2)}
+BANDITS = RL2Config(iterations=5000, num_tasks=64, discount=1.0, gae_lambda=1.0)
+#: Longer games start from the agent of the shorter one with as many arms. Their critic, which is fitted anew, must not
+#: disturb the memory, so it learns from it only; the other trials of a task are the better baseline.
+LONGER: dict[str, Any] = {
+    "num_tasks": 16,
+    "trials": 16,
+    "lr": 2e-3,
+    "entropy": 0.01,
+    "discount": 0.99,
+    "reward_scale": 0.05,
+    "value_weight": 0.5,
+    "critic_trains_memory": False,
+}
+#: What sets the cells of the bandits' table apart, in the order in which they are run.
+BANDIT_CELLS: dict[tuple[int, int], dict[str, Any]] = {
+    (10, 5): {"instances": 200_000},
+    (10, 10): {"instances": 200_000},
+    (10, 50): {"instances": 200_000, "hidden": 128, "lr": 5e-3},
+    (100, 5): {"start": "bandit-k5-n10", **LONGER},
+    (100, 10): {"start": "bandit-k10-n10", **LONGER},
+    (100, 50): {"start": "bandit-k50-n10", **LONGER},
+}
+
+
+def train(
+    name: str, tasks: TaskDistribution, config: RL2Config, folder: Path, start: str | None, hidden: int, seed: int
+) -> tuple[GRUPolicy, dict[str, Any]]:
+    """Trains an agent, or goes on with it where the folder holds the state of an interrupted run; keeps its weights.
+
+    Args:
+        name: of the weights.
+        tasks: the family.
+        config: of the run.
+        folder: where the state of the run is kept while it lasts, and, unless it is the package's own, the weights.
+        start: the name of the agent that training starts from; None: from scratch.
+        hidden: units of the memory, where training starts from scratch.
+        seed: of the weights, the tasks and the noise.
+    """
+    gen, weights, state = generator(seed), weights_folder(folder), folder / f"{name}.state"
+    policy = GRUPolicy.for_tasks(tasks, gen, hidden=hidden)
+    if start is not None:
+        policy = GRUPolicy.from_params(load(weights / f"{start}.safetensors"))
+    began = time.perf_counter()
+    done: list[int] = []
+
+    def note(iteration: int, policy: GRUPolicy, history: RL2History) -> None:
+        done.append(iteration)
+
+    policy, history = rl2(tasks, policy, config, gen, note, checkpoint=state, every=100)
+    seconds = (time.perf_counter() - began) * config.iterations / max(len(done), 1)  # as if done in one piece
+    save(policy.params(), weights / f"{name}.safetensors")
+    state.unlink(missing_ok=True)
+    steps = config.iterations * config.num_tasks * config.trials * config.episodes * tasks.horizon
+    step = max(len(history.returns) // 50, 1)
+    return policy, {
+        "weights": name,
+        "start": start,
+        "hidden": policy.hidden,
+        "seed": seed,
+        "env_steps": steps,
+        "training_seconds": round(seconds, 1),
+        "curve": [round(sum(h) / len(h), 3) for h in batched(history.returns, step)],
+    }
+
+
+def batched(values: list[float], size: int) -> list[list[float]]:
+    """The list, cut into pieces of a size."""
+    return [values[i : i + size] for i in range(0, len(values), size)]
+
+
+def weights_folder(folder: Path) -> Path:
+    """The package's own records have their weights in the package's folder for them, others beside the record."""
+    return WEIGHTS if folder.resolve() == WEIGHTS.with_name("recorded").resolve() else folder
+
+
+def bandit_run(
+    config: RL2Config, folder: Path, *, arms: int, pulls: int, start: str | None = None, hidden: int = 64,
+    instances: int = 20_000, **changes: Any,
+) -> dict[str, Any]:  # fmt: skip
+    """One agent for k arms and n pulls, beside the agents that count, on the same bandits.
+
+    What is compared is the mean reward of the arms that are pulled, which has the expectation of the reward and less
+    noise.
+    """
+    tasks, config = BernoulliBandit(arms, horizon=1), replace(config, episodes=pulls, **changes)
+    policy, result = train(f"bandit-k{arms}-n{pulls}", tasks, config, folder, start, hidden, seed=arms)
+    task = tasks.sample(instances, generator(TEST_SEED))
+    probabilities = task["probabilities"]
+    mine = trial_returns(tasks, policy, task, pulls, generator(TEST_SEED + 1), score=mean_rewards).double().sum(1)
+    discount, c = BEST[pulls]
+    rules: dict[str, Rule] = {
+        "random": random_arm,
+        "greedy": greedy,
+        "thompson": thompson,
+        "ots": ots(),
+        "ucb1": ucb1(c),
+        "gittins": gittins(pulls, discount),
+    }
+    others = {
+        name: play(rule, probabilities.double(), pulls, generator(TEST_SEED + 2)).sum(1) for name, rule in rules.items()
+    }
+    return result | compared(mine, others) | {"changes": changes}
+
+
+def mean_rewards(task: Task, batch: Rollout) -> Tensor:
+    """The mean reward of the arm that each pull of a bandit chose, `[N, E]`."""
+    return task["probabilities"].gather(1, batch.actions.flatten(1)).reshape(batch.actions.shape).sum(-1)
+
+
+def compared(mine: Tensor, others: dict[str, Tensor]) -> dict[str, Any]:
+    """Means over tasks, their standard errors, and the paired differences to others on the same tasks, `[N]` each."""
+
+    def summary(x: Tensor) -> list[float]:
+        return [round(x.mean().item(), 5), round(x.std().item() / math.sqrt(len(x)), 5)]
+
+    return {
+        "instances": len(mine),
+        "return": summary(mine),
+        "others": {name: {"return": summary(x), "difference": summary(mine - x)} for name, x in others.items()},
+    }
+
+
+def grid_run(config: RL2Config, folder: Path, *, hidden: int = 64, **changes: Any) -> dict[str, Any]:
+    """One agent for GridNavi: all goals, a thousand trials each."""
+    tasks, config = GridGoal(), replace(config, **changes)
+    policy, result = train("gridnavi", tasks, config, folder, None, hidden, seed=0)
+    goals = tasks.goals()
+    task = {"goal": goals.repeat_interleave(1000, 0)}
+    mine = trial_returns(tasks, policy, task, config.episodes, generator(TEST_SEED)).double()
+    by_goal = mine.sum(1).reshape(len(goals), -1).mean(1)
+    return result | compared(mine.sum(1), {}) | {
+        "by_episode": [round(x, 4) for x in mine.mean(0).tolist()],
+        "by_goal": {str(tuple(g)): round(x, 3) for g, x in zip(goals.tolist(), by_goal.tolist(), strict=True)},
+        "changes": changes,
+    }  # fmt: skip
+
+
+EXPERIMENTS: dict[str, Experiment] = {
+    "rl2-bandits": Experiment(
+        "RL2 on Bernoulli bandits with k arms and n pulls, beside the agents that count",
+        {
+            f"n={pulls}, k={arms}": partial(bandit_run, arms=arms, pulls=pulls, **options)
+            for (pulls, arms), options in BANDIT_CELLS.items()
+        },
+        BANDITS,
+    ),
+    "gridnavi": Experiment(
+        "RL2 on GridNavi: a 5 x 5 grid, four episodes of 15 steps, an unknown goal",
+        {"seed 0": grid_run},
+        RL2Config(iterations=1000, num_tasks=128, episodes=4, algorithm="ppo", minibatches=8),
+    ),
+}
