@@ -27,7 +27,7 @@ class RL2Config:
 
     iterations: int = 1000  # meta-updates, each on fresh tasks
     num_tasks: int = 32  # N, tasks of each meta-batch
-    trials: int = 8  # M, independent trials of each task, B = N M in all; advantages are compared among these M
+    trials: int = 8  # independent trials of each task, B = N x trials in all; advantages are compared among them
     episodes: int = 10  # E, episodes of a trial
     algorithm: str = "a2c"  # or "ppo"
     lr: float = 1e-2  # of Adam

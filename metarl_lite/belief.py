@@ -7,14 +7,14 @@ predicting rewards; no gradient of the return reaches it.
 from __future__ import annotations
 
 import math
-from typing import Any
+from typing import Any, Self
 
 import torch
 from torch import Tensor
 
 from .distributions import Distribution
 from .recurrent import GRUPolicy
-from .rng import uniform
+from .rng import generator, uniform
 from .tasks.base import check_positive
 from .types import Params, Rollout
 
@@ -33,10 +33,13 @@ class BeliefPolicy(GRUPolicy):
         observation_size: O.
         action_size: A.
         gen: draws the initial weights.
-        code: units of the code b.
+        code: H, units of the code b.
         units: hidden units of the decoder and of the policy.
-        queries: how many steps of the trial the decoder is asked for at each step.
-        options: of `GRUPolicy`, but for `hidden` and `separate`.
+        queries: Q, how many steps of the trial the decoder is asked for at each step.
+        options: of `GRUPolicy`: `discrete`, `init_std` and `dtype`.
+
+    Raises:
+        ValueError: if a size is not a positive integer, or for `hidden` and `separate`, which have no meaning here.
 
     Source: Zintgraf et al. (2020), VariBAD: its encoder and reward decoder, without the Gaussian code, the KL
     divergence from the last belief, and the decoder of transitions.
@@ -48,12 +51,15 @@ class BeliefPolicy(GRUPolicy):
         action_size: int,
         gen: torch.Generator,
         *,
-        code: int = 32,
+        code: int = 64,
         units: int = 64,
         queries: int = 8,
         **options: Any,
     ) -> None:
         check_positive(code=code, units=units, queries=queries)
+        for name, instead in (("hidden", "code= sets the units of the memory"), ("separate", "nothing but the code is")):
+            if name in options:
+                raise ValueError(f"{name} = {options[name]!r}: a BeliefPolicy has one memory, its code; {instead}.")
         super().__init__(observation_size, action_size, gen, hidden=code, **options)
         self.queries = queries
         read, asked = code + self.input_size, code + observation_size + action_size
@@ -91,22 +97,56 @@ class BeliefPolicy(GRUPolicy):
 
     def predict(self, params: Params, memory: Tensor, observations: Tensor, actions: Tensor) -> Tensor:
         """The reward expected of an action `[..., A]` (encoded) on seeing `[..., O]`, given a memory, `[...]`."""
-        asked = torch.cat([memory[..., : self.hidden], observations, actions], -1)
-        hidden = torch.tanh(asked @ params["ask_w"] + params["ask_b"])
-        return (hidden @ params["answer_w"] + params["answer_b"]).squeeze(-1)
+        return _answer(params, *self._question(params, memory, observations, actions))
+
+    def _question(self, params: Params, memory: Tensor, observations: Tensor, actions: Tensor) -> tuple[Tensor, Tensor]:
+        """What code and question each add to the decoder's hidden units, `[..., units]`: the first layer is linear."""
+        by_code, by_question = params["ask_w"].split([self.hidden, self.observation_size + self.action_size])
+        known = memory[..., : self.hidden] @ by_code + params["ask_b"]
+        return known, torch.cat([observations, actions], -1) @ by_question
 
     def own_loss(self, params: Params, memory: Tensor, batch: Rollout) -> Tensor:
         r"""How badly rewards of the trial are predicted from what was known at each step, one number.
 
         $$ \frac{1}{B L Q} \sum_{b, t, q} m_{bt'} \big( r_{bt'} - \hat r(s_{bt'}, a_{bt'} \mid b_{bt}) \big)^2, \qquad
            t' = (t + \lfloor q L / Q \rfloor) \bmod L, \quad q = 0 \dots Q - 1 $$
+
+        The least of it is reached by the mean of the rewards *among the questions that are asked*. The next step's is
+        an honest one: all that the agent chose it by is in the memory. A later one is chosen by what the agent learns
+        in between, so it leans towards what will have proved to be good.
         """
         observations, actions = batch.observations.flatten(1, 2), self.encode(batch.actions.flatten(1, 2))
         rewards, mask = batch.rewards.flatten(1), batch.mask.flatten(1)  # [B, L]
-        length = rewards.shape[1]
-        loss = rewards.new_zeros(())
-        for shift in sorted({q * length // self.queries for q in range(self.queries)}):
-            target, weight = rewards.roll(-shift, 1), mask.roll(-shift, 1)
-            guess = self.predict(params, memory, observations.roll(-shift, 1), actions.roll(-shift, 1))
-            loss = loss + (weight * (target - guess).square()).mean() / self.queries
+        known, asked = self._question(params, memory, observations, actions)  # [B, L, units]
+        length, loss = rewards.shape[1], rewards.new_zeros(())
+        for shift in (q * length // self.queries for q in range(self.queries)):
+            guess = _answer(params, known, asked.roll(-shift, 1))
+            loss = loss + (mask.roll(-shift, 1) * (rewards.roll(-shift, 1) - guess).square()).mean() / self.queries
         return loss
+
+    @classmethod
+    def from_params(cls, params: Params) -> Self:
+        """The policy that these parameters belong to; `queries`, of which they say nothing, is the usual number.
+
+        Raises:
+            ValueError: if they belong to no such network.
+        """
+        try:
+            (_, size), (units, action_size) = params["actor_gru_in"].shape, params["actor_w"].shape
+            policy = cls(
+                size - action_size - 2,
+                action_size,
+                generator(0),
+                discrete="log_std" not in params,
+                code=params["actor_gru_memory"].shape[-1],
+                units=units,
+                dtype=params["actor_w"].dtype,
+            )
+        except (KeyError, ValueError, RuntimeError):
+            raise ValueError(f"these are not the parameters of a BeliefPolicy: {', '.join(sorted(params))}.") from None
+        return policy.replace({name: params[name] for name in policy._params if name in params} | params)
+
+
+def _answer(params: Params, known: Tensor, asked: Tensor) -> Tensor:
+    """The decoder's second layer, `[...]`."""
+    return (torch.tanh(known + asked) @ params["answer_w"] + params["answer_b"]).squeeze(-1)

@@ -83,9 +83,12 @@ def trial_returns(
         score: what is measured, `[N, E]`, of the tasks and their trials; the returns if nothing else is said.
     """
     params, scores = {name: p.detach() for name, p in policy.params().items()}, []
-    for start in range(0, len(next(iter(task.values()))), chunk):
-        part = index_task(task, slice(start, start + chunk))
-        scores.append(score(part, trial(tasks, policy, params, part, episodes, gen)))
+    num_tasks = len(next(iter(task.values())))
+    noise = draw_noise(tasks, policy, num_tasks, episodes, gen)  # at once: the scores do not depend on the chunk
+    for start in range(0, num_tasks, chunk):
+        part = slice(start, start + chunk)
+        some = index_task(task, part)
+        scores.append(score(some, trial(tasks, policy, params, some, episodes, noise=noise[part])))
     return torch.cat(scores)
 
 

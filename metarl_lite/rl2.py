@@ -88,7 +88,7 @@ def rl2(
     theta = policy.params()
     adam = ClippedAdam(theta, config.lr, config.final_lr, config.iterations, config.max_grad_norm)
     history, update, iteration = RL2History(), UPDATES[config.algorithm], 0
-    state = Training(theta, adam, gen, history, {"tasks": tasks.name, **asdict(config)})
+    state = Training(theta, adam, gen, history, {"tasks": tasks.name, "horizon": tasks.horizon, **asdict(config)})
     if checkpoint is not None:
         iteration = state.restore(checkpoint)
         policy = policy.replace(theta)

@@ -13,7 +13,7 @@ PACKAGE = Path(metarl_lite.__file__).parent
 ORDER = [
     "types", "rng", "memory", "tasks.base", "tasks.bandits", "tasks.two_step", "tasks.tabular", "tasks.navigation",
     "tasks.physics", "tasks.families", "tasks.gym_tasks", "tasks.gym_env", "tasks.gym", "tasks", "layers",
-    "distributions", "policies", "recurrent", "rollout", "returns", "losses", "optim", "checkpoint",
+    "distributions", "policies", "recurrent", "rollout", "returns", "losses", "optim", "checkpoint", "published",
     "oracles.bandits", "oracles.gittins", "oracles.bayes", "oracles.tabular", "oracles.posterior",
     "oracles.navigation", "oracles.grid", "oracles.meta_gradient", "oracles.estimators", "oracles", "inner",
     "relatives", "outer", "maml", "actor_critic", "rl2", "belief", "evaluate", "page", "style", "plot",

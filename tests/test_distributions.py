@@ -12,8 +12,10 @@ from torch.distributions import Categorical, Independent, Normal, kl_divergence
 
 from metarl_lite.distributions import (
     Distribution,
+    categorical_entropy,
     categorical_kl,
     categorical_log_prob,
+    gaussian_entropy,
     gaussian_kl,
     gaussian_log_prob,
 )
@@ -63,6 +65,33 @@ def check_categorical_kl(function: Any) -> None:
         old, new = logits(seed), logits(seed + 10)
         expected = kl_divergence(Categorical(logits=old["logits"]), Categorical(logits=new["logits"]))
         torch.testing.assert_close(function(old, new), expected, rtol=1e-11, atol=1e-12)
+
+
+def check_gaussian_entropy(function: Any) -> None:
+    for seed in range(3):
+        chosen = gaussians(seed)
+        torch.testing.assert_close(function(chosen), torchs(chosen).entropy(), rtol=1e-12, atol=1e-12)
+
+
+def check_categorical_entropy(function: Any) -> None:
+    for seed in range(3):
+        chosen = logits(seed)
+        expected = Categorical(logits=chosen["logits"]).entropy()
+        torch.testing.assert_close(function(chosen), expected, rtol=1e-12, atol=1e-12)
+
+
+def test_entropies() -> None:
+    check_gaussian_entropy(gaussian_entropy)
+    check_categorical_entropy(categorical_entropy)
+
+
+def test_entropies_by_hand() -> None:
+    """Of 8 equally likely actions log 8; of N(3, 1) half the logarithm of 2 pi e, and log 2 more if twice as wide."""
+    assert categorical_entropy({"logits": torch.full((8,), 5.0, dtype=F64)}).item() == pytest.approx(math.log(8))
+    for width, more in ((1.0, 0.0), (2.0, math.log(2))):
+        chosen = {"mean": torch.full((4, 1), 3.0, dtype=F64), "log_std": torch.tensor([math.log(width)], dtype=F64)}
+        got = gaussian_entropy(chosen)
+        assert got.tolist() == pytest.approx(4 * [0.5 * math.log(2 * math.pi * math.e) + more])
 
 
 def test_densities() -> None:
@@ -143,6 +172,23 @@ def mean_over_categories(old: Distribution, new: Distribution) -> Tensor:
     return categorical_kl(old, new) / old["logits"].shape[-1]
 
 
+def entropy_without_its_constant(chosen: Distribution) -> Tensor:
+    return chosen["log_std"].expand_as(chosen["mean"]).sum(-1)
+
+
+def mean_entropy(chosen: Distribution) -> Tensor:
+    return gaussian_entropy(chosen) / chosen["mean"].shape[-1]
+
+
+def negated_entropy(chosen: Distribution) -> Tensor:
+    return -categorical_entropy(chosen)
+
+
+def entropy_of_logits_that_are_not_normalised(chosen: Distribution) -> Tensor:
+    p = chosen["logits"].softmax(-1)
+    return -(p * chosen["logits"]).sum(-1)
+
+
 @pytest.mark.parametrize(
     ("check", "broken"),
     [
@@ -154,6 +200,10 @@ def mean_over_categories(old: Distribution, new: Distribution) -> Tensor:
         (check_gaussian_kl, ignores_the_spread),
         (check_categorical_kl, categories_the_other_way_round),
         (check_categorical_kl, mean_over_categories),
+        (check_gaussian_entropy, entropy_without_its_constant),
+        (check_gaussian_entropy, mean_entropy),
+        (check_categorical_entropy, negated_entropy),
+        (check_categorical_entropy, entropy_of_logits_that_are_not_normalised),
     ],
     ids=lambda function: function.__name__,
 )

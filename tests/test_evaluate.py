@@ -12,12 +12,15 @@ import pytest
 import torch
 from torch import Tensor
 
-from metarl_lite.evaluate import adaptation_curve, bootstrap_interval, iqm, t_interval, t_quantile
+from metarl_lite.evaluate import adaptation_curve, bootstrap_interval, iqm, t_interval, t_quantile, trial_returns
 from metarl_lite.maml import MAMLConfig, inner_loop
 from metarl_lite.policies import MLPPolicy, tile
+from metarl_lite.recurrent import GRUPolicy
 from metarl_lite.rng import generator, normal
-from metarl_lite.rollout import draw_noise, rollout
+from metarl_lite.rollout import draw_noise, rollout, trial
+from metarl_lite.tasks.base import index_task
 from metarl_lite.tasks.navigation import PointGoal
+from metarl_lite.tasks.physics import CartPoleTasks
 
 F64 = torch.float64
 
@@ -211,6 +214,56 @@ def test_the_curve_leaves_the_policy_and_the_global_random_state_alone() -> None
     assert torch.equal(state, torch.get_rng_state())
 
 
+# --- Returns of trials ------------------------------------------------------------------------------------------------
+
+
+def check_trial_returns(function: Any) -> None:
+    """Of each of seven tasks and each of three episodes, some of which end early."""
+    tasks = CartPoleTasks(horizon=30)
+    policy = GRUPolicy.for_tasks(tasks, generator(0), hidden=4)
+    task = tasks.sample(7, generator(1))
+    batch = trial(tasks, policy, policy.params(), task, 3, generator(2))
+    assert (batch.mask == 0).any()
+    expected = batch.mask.sum(2)  # every step that is taken pays 1
+    assert torch.equal(function(tasks, policy, task, 3, generator(2)), expected)
+    assert torch.equal(function(tasks, policy, task, 3, generator(2), chunk=3), expected)  # in parts: the same
+
+
+def test_returns_of_trials_come_task_by_task_and_episode_by_episode() -> None:
+    check_trial_returns(trial_returns)
+
+
+def test_another_score_is_given_the_tasks_and_their_trials() -> None:
+    tasks = PointGoal(horizon=4)
+    policy = GRUPolicy.for_tasks(tasks, generator(0), hidden=4)
+    task = tasks.sample(5, generator(1))
+
+    def nearest(own: Any, batch: Any) -> Tensor:
+        return -(batch.last_observations - own["goal"].unsqueeze(1)).norm(dim=-1)
+
+    got = trial_returns(tasks, policy, task, 2, generator(2), chunk=2, score=nearest)
+    parts, gen = [], generator(2)
+    for start in (0, 2, 4):
+        own = index_task(task, slice(start, start + 2))
+        parts.append(nearest(own, trial(tasks, policy, policy.params(), own, 2, gen)))
+    assert torch.equal(got, torch.cat(parts))
+    assert not got.requires_grad
+
+
+def sums_over_episodes(*args: Any, **options: Any) -> Tensor:
+    return trial_returns(*args, **options).sum(1, keepdim=True).expand(-1, 3)
+
+
+def same_chance_in_every_chunk(
+    tasks: Any, policy: Any, task: Any, episodes: int, gen: torch.Generator, chunk: int = 2000
+) -> Tensor:
+    state, scores = gen.get_state(), []
+    for start in range(0, 7, chunk):
+        gen.set_state(state)
+        scores.append(trial_returns(tasks, policy, index_task(task, slice(start, start + chunk)), episodes, gen))
+    return torch.cat(scores)
+
+
 # --- Broken variants --------------------------------------------------------------------------------------------------
 
 
@@ -257,6 +310,8 @@ def scores_the_episodes_learned_from(
 @pytest.mark.parametrize(
     ("check", "broken"),
     [
+        (check_trial_returns, sums_over_episodes),
+        (check_trial_returns, same_chance_in_every_chunk),
         (check_iqm, trims_whole_scores_only),
         (check_iqm, median),
         (check_iqm, torch.mean),

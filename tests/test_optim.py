@@ -1,4 +1,4 @@
-"""Second-order optimisation without a matrix, against matrices that are written down."""
+"""Adam against its equations; second-order optimisation without a matrix against matrices that are written down."""
 
 from __future__ import annotations
 
@@ -10,7 +10,14 @@ import torch
 from torch import Tensor
 
 from metarl_lite.inner import MAMLConfig, sample
-from metarl_lite.optim import conjugate_gradient, gauss_newton_product, line_search, to_params, to_vector
+from metarl_lite.optim import (
+    ClippedAdam,
+    conjugate_gradient,
+    gauss_newton_product,
+    line_search,
+    to_params,
+    to_vector,
+)
 from metarl_lite.outer import mean_kl, readapt
 from metarl_lite.policies import MLPPolicy, tile
 from metarl_lite.rng import generator, normal
@@ -18,7 +25,7 @@ from metarl_lite.rollout import draw_noise
 from metarl_lite.tasks.bandits import BernoulliBandit
 from metarl_lite.tasks.base import TaskDistribution
 from metarl_lite.tasks.navigation import GridGoal, PointGoal
-from metarl_lite.types import Params, Rollout
+from metarl_lite.types import Diverged, Params, Rollout
 
 F64 = torch.float64
 
@@ -45,6 +52,82 @@ def test_gradients_pass_through_both_ways() -> None:
     like = {"a": torch.zeros(2, 2), "b": torch.zeros(2)}
     out = to_vector({name: p**2 for name, p in to_params(vector, like).items()})
     assert torch.equal(torch.autograd.grad(out.sum(), vector)[0], 2 * vector.detach())
+
+
+# --- Adam -------------------------------------------------------------------------------------------------------------
+
+
+def two_leaves() -> Params:
+    return {"w": normal((2, 3), generator(0), F64).requires_grad_(), "b": torch.zeros(2, dtype=F64).requires_grad_()}
+
+
+def gradients(k: int) -> list[Tensor]:
+    """Of iteration k: some shorter than 1 and some longer."""
+    return [0.4 * (k + 1) * normal(shape, generator(10 * k + i), F64) for i, shape in enumerate(((2, 3), (2,)))]
+
+
+def by_kingma_and_ba(lr: float, final_lr: float | None, iterations: int, max_norm: float, steps: int) -> Params:
+    """Algorithm 1 of the paper, after clipping; two steps at the rate of each iteration."""
+    theta = {name: p.detach().clone() for name, p in two_leaves().items()}
+    m, v = ({name: torch.zeros_like(p) for name, p in theta.items()} for _ in range(2))
+    for step in range(1, 2 * steps + 1):
+        k = (step - 1) // 2
+        rate = lr if final_lr is None else lr + (final_lr - lr) * k / iterations
+        g = dict(zip(theta, gradients(step - 1), strict=True))
+        length = math.sqrt(sum(x.square().sum().item() for x in g.values()))
+        for name in theta:
+            clipped = g[name] * min(1.0, max_norm / length)
+            m[name] = 0.9 * m[name] + 0.1 * clipped
+            v[name] = 0.999 * v[name] + 0.001 * clipped**2
+            hat = m[name] / (1 - 0.9**step) / ((v[name] / (1 - 0.999**step)).sqrt() + 1e-8)
+            theta[name] = theta[name] - rate * hat
+    return theta
+
+
+@pytest.mark.parametrize("final_lr", [None, 0.1, 0.02, 0.0])
+def test_adam_clips_and_lowers_its_rate_on_a_straight_line(final_lr: float | None) -> None:
+    theta = two_leaves()
+    adam = ClippedAdam(theta, 0.1, final_lr, 5, 1.0)
+    for k in range(5):
+        for step in (2 * k, 2 * k + 1):
+            length = adam.step(gradients(step))
+            assert length == pytest.approx(to_vector(dict(enumerate(gradients(step)))).norm().item())  # type: ignore[arg-type]
+        adam.end_iteration()
+    for name, expected in by_kingma_and_ba(0.1, final_lr, 5, 1.0, 5).items():
+        torch.testing.assert_close(theta[name].detach(), expected, rtol=1e-6, atol=1e-9)  # torch clips to 1 - 1e-6
+    before = theta["w"].clone()
+    adam.step(gradients(0))
+    assert torch.equal(before, theta["w"]) == (final_lr == 0.0)
+
+
+def test_adam_goes_on_from_its_state_to_the_bit() -> None:
+    """And without a warning: they count as errors here."""
+
+    def run(adam: ClippedAdam, first: int, last: int) -> None:
+        for k in range(first, last):
+            adam.step(gradients(k))
+            adam.end_iteration()
+
+    whole, half = two_leaves(), two_leaves()
+    run(ClippedAdam(whole, 0.1, 0.01, 7, 1.0), 0, 7)
+    first = ClippedAdam(half, 0.1, 0.01, 7, 1.0)
+    run(first, 0, 3)
+    state, there = first.state(), {name: p.detach().clone().requires_grad_() for name, p in half.items()}
+    run(first, 3, 4)  # what was given is a copy, and the first one may go on
+    second = ClippedAdam(there, 0.1, 0.01, 7, 1.0)
+    second.restore(state, 3)
+    run(second, 3, 7)
+    for name, p in whole.items():
+        assert torch.equal(p, there[name])
+
+
+@pytest.mark.parametrize("bad", [float("nan"), float("inf")])
+def test_adam_takes_no_step_along_a_gradient_that_is_not_finite(bad: float) -> None:
+    theta = two_leaves()
+    adam = ClippedAdam(theta, 0.1, None, 5, 1.0)
+    with pytest.raises(Diverged, match="in the length of the meta-gradient"):
+        adam.step([torch.full((2, 3), bad, dtype=F64), torch.zeros(2, dtype=F64)])
+    assert torch.equal(theta["w"], two_leaves()["w"])
 
 
 # --- conjugate gradients ----------------------------------------------------------------------------------------------

@@ -13,7 +13,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from metarl_lite.returns import discounted_returns, gae, linear_baseline, with_advantages
+from metarl_lite.returns import compared, discounted_returns, gae, linear_baseline, trial_gae, with_advantages
 from metarl_lite.rng import generator, normal, uniform
 from metarl_lite.types import Rollout
 
@@ -107,6 +107,85 @@ def test_gae_with_lambda_1_is_the_return_less_the_value_and_with_values_of_0_ano
 def test_gae_refuses_numbers_out_of_range_by_name(discount: float, lam: float, name: str) -> None:
     with pytest.raises(ValueError, match=rf"{name} = "):
         gae(REWARDS, VALUES, LAST, discount, lam)
+
+
+# --- GAE over trials --------------------------------------------------------------------------------------------------
+
+
+def one_trial(rewards: Tensor, mask: Tensor) -> Rollout:
+    """A trial `[1, 2, T]` of which only rewards and mask matter."""
+    rewards, mask = rewards.reshape(1, 2, -1), mask.reshape(1, 2, -1)
+    empty = torch.zeros(*rewards.shape, 1)
+    ended = (mask == 1) & (torch.cat([mask[..., 1:], torch.ones_like(mask[..., :1])], -1) == 0)
+    return Rollout(empty, empty, rewards, mask, ended, empty[:, :, 0])
+
+
+def check_trial_gae(function: Any) -> None:
+    """By hand, gamma = lambda = 1/2, from the end: 8 - 6; 4 + 3 - 2 + 2/4; 2 + 1 - 3 + 5.5/4; 1 + 1.5 - 1 + 1.375/4."""
+    by_hand = array(1.84375, 1.375, 5.5, 2)
+    batch = one_trial(array(1, 2, 4, 8), torch.ones(4, dtype=F64))
+    torch.testing.assert_close(function(batch, array(1, 3, 2, 6).reshape(1, 2, 2), 0.5, 0.5).flatten(), by_hand)
+    # The same with steps that were not taken: what the critic says there counts nothing, and they take no time.
+    taken = array(1, 1, 0, 1, 1, 0)
+    values = array(1, 3, 99, 2, 6, -99).reshape(1, 2, 3)
+    got = function(one_trial(array(1, 2, 0, 4, 8, 0), taken), values, 0.5, 0.5).flatten()
+    torch.testing.assert_close(got, torch.cat([by_hand[:2], array(0), by_hand[2:], array(0)]))
+
+
+def check_reward_to_go(function: Any) -> None:
+    """With gamma = lambda = 1: all that is still paid in the trial, in later episodes too, less the value."""
+    batch, values = batch_with_ends(), normal((3, 4, 6), generator(1), F64)
+    rewards = batch.rewards.flatten(1)
+    to_go = torch.stack([rewards[:, j:].sum(1) for j in range(24)], 1).reshape(3, 4, 6)
+    torch.testing.assert_close(function(batch, values, 1.0, 1.0), (to_go - values) * batch.mask)
+
+
+def test_trial_gae_goes_through_the_ends_of_episodes_and_not_past_that_of_the_trial() -> None:
+    check_trial_gae(trial_gae)
+    check_reward_to_go(trial_gae)
+
+
+def test_trial_gae_of_one_episode_is_gae() -> None:
+    batch, values = batch_with_ends(e=1), normal((3, 1, 6), generator(1), F64)
+    expected = gae(batch.rewards, values, torch.zeros(3, 1, dtype=F64), 0.9, 0.7, batch.terminated) * batch.mask
+    torch.testing.assert_close(trial_gae(batch, values, 0.9, 0.7), expected)
+
+
+@pytest.mark.parametrize(("discount", "lam", "name"), [(1.1, 0.5, "discount"), (0.5, -1.0, "lam")])
+def test_trial_gae_refuses_numbers_out_of_range_by_name(discount: float, lam: float, name: str) -> None:
+    with pytest.raises(ValueError, match=rf"{name} = .*between 0 and 1"):
+        trial_gae(batch_with_ends(), torch.zeros(3, 4, 6, dtype=F64), discount, lam)
+
+
+# --- Advantages compared with those of other trials -------------------------------------------------------------------
+
+
+def check_compared(function: Any) -> None:
+    """Four trials in two groups, one episode of two steps; the fourth trial did not take its second step."""
+    advantages = torch.stack([array(1, 2), array(3, 6), array(0, 5), array(4, 99)]).unsqueeze(1)
+    mask = torch.stack([array(1, 1), array(1, 1), array(1, 1), array(1, 0)]).unsqueeze(1)
+    # Means of the groups, step by step: 2 and 4, 2 and 5. Squares 1 + 1 + 4 + 4 + 4 + 4 + 0, over seven steps.
+    centred = torch.stack([array(-1, -2), array(1, 2), array(-2, 0), array(2, 0)]).unsqueeze(1)
+    torch.testing.assert_close(function(advantages, mask, 2), centred / (18 / 7) ** 0.5, rtol=1e-7, atol=1e-12)
+
+
+def check_groups(function: Any) -> None:
+    mask = batch_with_ends(n=12).mask
+    result = function(normal((12, 4, 6), generator(1), F64) + 5, mask, 3)
+    grouped, taken = result.reshape(4, 3, 4, 6), mask.reshape(4, 3, 4, 6)
+    assert grouped.sum(1).abs().max() < 1e-12
+    assert (result[mask == 0] == 0).all()
+    assert (grouped[(taken.sum(1, keepdim=True) == 1).expand_as(taken)] == 0).all(), "a trial alone is its own mean"
+    assert result.square().sum().item() == pytest.approx(mask.sum().item())
+
+
+def test_advantages_are_compared_within_groups_step_by_step() -> None:
+    check_compared(compared)
+    check_groups(compared)
+
+
+def test_equal_trials_have_advantages_of_0_and_not_nan() -> None:
+    assert torch.equal(compared(torch.ones(4, 2, 3), torch.ones(4, 2, 3), 2), torch.zeros(4, 2, 3))
 
 
 # --- The baseline -----------------------------------------------------------------------------------------------------
@@ -273,6 +352,52 @@ def normalises_padding_too(batch: Rollout) -> Rollout:
     return replace(batch, advantages=(a - a.mean((1, 2), keepdim=True)) / a.std((1, 2), keepdim=True))
 
 
+def ends_with_the_episode(batch: Rollout, values: Tensor, discount: float, lam: float) -> Tensor:
+    """Gotcha 10: a value of zero at an inner episode's end, so what it teaches for the next ones is nobody's merit."""
+    return gae(batch.rewards, values, torch.zeros_like(values[..., 0]), discount, lam, batch.terminated) * batch.mask
+
+
+def value_of_zero_at_inner_ends(batch: Rollout, values: Tensor, discount: float, lam: float) -> Tensor:
+    """Only the value is cut, not the advantage behind it."""
+    last = torch.zeros(values.shape, dtype=F64)
+    last[..., -1] = 1
+    following = torch.cat([values.flatten(1)[:, 1:], torch.zeros(len(values), 1, dtype=F64)], 1).reshape(values.shape)
+    return trial_gae(replace(batch, rewards=batch.rewards - discount * last * following), values, discount, lam)
+
+
+def past_the_end_of_the_trial(batch: Rollout, values: Tensor, discount: float, lam: float) -> Tensor:
+    """Gotcha 10: the value of a step that nobody will take is added to the trial's last reward."""
+    rewards = batch.rewards.clone()
+    rewards[:, -1, -1] += discount * values[:, -1, -1]
+    return trial_gae(replace(batch, rewards=rewards), values, discount, lam)
+
+
+def gives_time_to_steps_that_were_not_taken(batch: Rollout, values: Tensor, discount: float, lam: float) -> Tensor:
+    everything = replace(batch, mask=torch.ones_like(batch.mask))
+    return trial_gae(everything, values * batch.mask, discount, lam) * batch.mask
+
+
+def compares_all_trials(advantages: Tensor, mask: Tensor, group: int) -> Tensor:
+    return compared(advantages, mask, len(advantages))
+
+
+def compares_every_second(advantages: Tensor, mask: Tensor, group: int) -> Tensor:
+    """Groups of trials that do not stand in a row: other tasks'."""
+    order = torch.arange(len(mask)).reshape(group, -1).T.flatten()
+    return compared(advantages[order], mask[order], group)[order.argsort()]
+
+
+def compares_steps_that_were_not_taken(advantages: Tensor, mask: Tensor, group: int) -> Tensor:
+    return compared(advantages, torch.ones_like(mask), group) * mask
+
+
+def compares_over_time(advantages: Tensor, mask: Tensor, group: int) -> Tensor:
+    grouped, taken = (x.reshape(-1, group, *x.shape[1:]) for x in (advantages * mask, mask))
+    mean = grouped.sum((1, 2, 3), keepdim=True) / taken.sum((1, 2, 3), keepdim=True)
+    centred = ((grouped - mean) * taken).reshape(mask.shape)
+    return centred / (centred.square().sum() / mask.sum()).sqrt()
+
+
 def test_the_fit_of_the_broken_variants_is_itself_sound() -> None:
     check_baseline(lambda batch, discount, ridge: fit(batch, discount, ridge, within_an_episode(batch)))
 
@@ -293,6 +418,17 @@ def test_the_fit_of_the_broken_variants_is_itself_sound() -> None:
         (check_normalised, normalises_over_all_tasks),
         (check_normalised, normalises_padding_too),
         (check_normalised, with_advantages),
+        (check_trial_gae, ends_with_the_episode),
+        (check_reward_to_go, ends_with_the_episode),
+        (check_trial_gae, value_of_zero_at_inner_ends),
+        (check_trial_gae, past_the_end_of_the_trial),
+        (check_reward_to_go, past_the_end_of_the_trial),
+        (check_trial_gae, gives_time_to_steps_that_were_not_taken),
+        (check_compared, compares_all_trials),
+        (check_groups, compares_all_trials),
+        (check_compared, compares_every_second),
+        (check_compared, compares_steps_that_were_not_taken),
+        (check_compared, compares_over_time),
     ],
     ids=lambda function: function.__name__,
 )

@@ -79,6 +79,8 @@ def train(
         done.append(iteration)
 
     policy, history = rl2(tasks, policy, config, gen, note, checkpoint=state, every=100)
+    if len(history.returns) < config.iterations:  # Ctrl-C: `rl2` has said so; half an agent is not to be recorded
+        raise KeyboardInterrupt
     seconds = (time.perf_counter() - began) * config.iterations / max(len(done), 1)  # as if done in one piece
     save(policy.params(), weights / f"{name}.safetensors")
     state.unlink(missing_ok=True)
@@ -109,29 +111,36 @@ def bandit_run(
     config: RL2Config, folder: Path, *, arms: int, pulls: int, start: str | None = None, hidden: int = 64,
     instances: int = 20_000, **changes: Any,
 ) -> dict[str, Any]:  # fmt: skip
-    """One agent for k arms and n pulls, beside the agents that count, on the same bandits.
+    """One agent for k arms and n pulls, beside the agents that count."""
+    tasks, config = BernoulliBandit(arms, horizon=1), replace(config, episodes=pulls, **changes)
+    policy, result = train(f"bandit-k{arms}-n{pulls}", tasks, config, folder, start, hidden, seed=arms)
+    return result | bandit_scores(policy, tasks, pulls, instances) | {"changes": changes}
+
+
+def bandit_scores(policy: GRUPolicy, tasks: BernoulliBandit, pulls: int, instances: int) -> dict[str, Any]:
+    """An agent and those that count, on the same bandits.
 
     What is compared is the mean reward of the arms that are pulled, which has the expectation of the reward and less
     noise.
     """
-    tasks, config = BernoulliBandit(arms, horizon=1), replace(config, episodes=pulls, **changes)
-    policy, result = train(f"bandit-k{arms}-n{pulls}", tasks, config, folder, start, hidden, seed=arms)
     task = tasks.sample(instances, generator(TEST_SEED))
-    probabilities = task["probabilities"]
+    probabilities = task["probabilities"].double()
     mine = trial_returns(tasks, policy, task, pulls, generator(TEST_SEED + 1), score=mean_rewards).double().sum(1)
     discount, c = BEST[pulls]
     rules: dict[str, Rule] = {
         "random": random_arm,
         "greedy": greedy,
         "thompson": thompson,
-        "ots": ots(),
         "ucb1": ucb1(c),
         "gittins": gittins(pulls, discount),
+        "ots": ots(),
     }
-    others = {
-        name: play(rule, probabilities.double(), pulls, generator(TEST_SEED + 2)).sum(1) for name, rule in rules.items()
-    }
-    return result | compared(mine, others) | {"changes": changes}
+    others = {}
+    for seed, (name, rule) in enumerate(rules.items(), TEST_SEED + 2):
+        # OTS draws many posteriors for each pull: a tenth of the bandits will do for it.
+        some = probabilities[: instances // 10] if name == "ots" else probabilities
+        others[name] = play(rule, some, pulls, generator(seed)).sum(1)
+    return compared(mine, others)
 
 
 def mean_rewards(task: Task, batch: Rollout) -> Tensor:
@@ -140,7 +149,7 @@ def mean_rewards(task: Task, batch: Rollout) -> Tensor:
 
 
 def compared(mine: Tensor, others: dict[str, Tensor]) -> dict[str, Any]:
-    """Means over tasks, their standard errors, and the paired differences to others on the same tasks, `[N]` each."""
+    """Means over tasks with standard errors, and the paired differences to others on the same (or the first) tasks."""
 
     def summary(x: Tensor) -> list[float]:
         return [round(x.mean().item(), 5), round(x.std().item() / math.sqrt(len(x)), 5)]
@@ -148,7 +157,9 @@ def compared(mine: Tensor, others: dict[str, Tensor]) -> dict[str, Any]:
     return {
         "instances": len(mine),
         "return": summary(mine),
-        "others": {name: {"return": summary(x), "difference": summary(mine - x)} for name, x in others.items()},
+        "others": {
+            name: {"return": summary(x), "difference": summary(mine[: len(x)] - x)} for name, x in others.items()
+        },
     }
 
 
@@ -179,6 +190,6 @@ EXPERIMENTS: dict[str, Experiment] = {
     "gridnavi": Experiment(
         "RL2 on GridNavi: a 5 x 5 grid, four episodes of 15 steps, an unknown goal",
         {"seed 0": grid_run},
-        RL2Config(iterations=1000, num_tasks=128, episodes=4, algorithm="ppo", minibatches=8),
+        RL2Config(iterations=700, num_tasks=64, episodes=4, algorithm="ppo", discount=1.0, lr=5e-3, entropy=0.2),
     ),
 }
