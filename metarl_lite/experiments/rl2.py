@@ -190,6 +190,6 @@ EXPERIMENTS: dict[str, Experiment] = {
     "gridnavi": Experiment(
         "RL2 on GridNavi: a 5 x 5 grid, four episodes of 15 steps, an unknown goal",
         {"seed 0": grid_run},
-        RL2Config(iterations=700, num_tasks=64, episodes=4, algorithm="ppo", discount=1.0, lr=5e-3, entropy=0.2),
+        RL2Config(iterations=1400, num_tasks=64, episodes=4, algorithm="ppo", discount=1.0, lr=5e-3, entropy=0.2),
     ),
 }
