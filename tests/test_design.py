@@ -16,7 +16,7 @@ ORDER = [
     "distributions", "policies", "recurrent", "rollout", "returns", "losses", "optim", "checkpoint", "published",
     "oracles.bandits", "oracles.gittins", "oracles.bayes", "oracles.tabular", "oracles.posterior",
     "oracles.navigation", "oracles.grid", "oracles.meta_gradient", "oracles.estimators", "oracles", "inner",
-    "relatives", "outer", "maml", "actor_critic", "rl2", "belief", "evaluate", "page", "style", "plot",
+    "relatives", "outer", "maml", "actor_critic", "rl2", "belief", "probe", "evaluate", "page", "style", "plot",
     "plot_beliefs", "plot_memory", "plot_trials", "plot_probe", "exercises.compare", "exercises.base",
     "exercises.ch00", "exercises.ch01", "exercises.ch02", "exercises.ch03", "exercises.ch04", "exercises.ch05",
     "exercises.ch06", "exercises.ch07", "exercises.ch08", "exercises.ch09", "exercises.ch10", "exercises.ch11",

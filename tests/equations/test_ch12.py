@@ -1,0 +1,170 @@
+"""Equations of chapter 12, computed from their symbols, against PPO, the oracles, the tables and the recorder."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from dataclasses import replace
+
+import pytest
+import torch
+from torch import Tensor
+
+from metarl_lite.actor_critic import RL2Config, judge, some_trials, trial_loss
+from metarl_lite.experiments.rl2 import compared
+from metarl_lite.oracles.bandits import play, random_arm
+from metarl_lite.oracles.bayes import bayes_optimal, bayes_optimal_value
+from metarl_lite.oracles.grid import gridnavi_optimal_path, gridnavi_optimal_value
+from metarl_lite.published import BANDITS, MDPS
+from metarl_lite.recurrent import GRUPolicy
+from metarl_lite.rng import generator, normal, uniform
+from metarl_lite.rollout import trial
+from metarl_lite.tasks import CartPoleTasks
+from metarl_lite.types import Params, Rollout
+
+F64 = torch.float64
+MOVES = [(0, 0), (0, 1), (1, 0), (0, -1), (-1, 0)]
+
+
+# --- The surrogate of a trial -----------------------------------------------------------------------------------------
+
+
+def log_probs_by_hand(policy: GRUPolicy, theta: Params, batch: Rollout, i: int) -> Tensor:
+    """log pi(a_ij | h_ij) of the steps of trial i, one memory after the other from h = 0, gate by gate."""
+    memory, out = torch.zeros(policy.hidden, dtype=F64), []
+    names = ("in", "memory", "in_b", "memory_b")
+    w, u, b, c = (theta[f"actor_gru_{name}"].chunk(3) for name in names)
+    for j, x in enumerate(policy.inputs(batch)[i]):
+        r, z = (torch.sigmoid(w[g] @ x + b[g] + u[g] @ memory + c[g]) for g in (0, 1))
+        memory = z * memory + (1 - z) * torch.tanh(w[2] @ x + b[2] + r * (u[2] @ memory + c[2]))
+        logits = memory @ theta["actor_w"] + theta["actor_b"]
+        out.append((logits - logits.logsumexp(0))[batch.actions[i].flatten()[j]])
+    return torch.stack(out)
+
+
+class Trials:
+    """Six trials of two episodes of cart-poles, some of which end early, and an agent that has moved since."""
+
+    def __init__(self) -> None:
+        gen = generator(5)
+        tasks = CartPoleTasks(horizon=30, dtype=F64)
+        self.policy = GRUPolicy.for_tasks(tasks, gen, hidden=4)
+        self.old = self.policy.params()
+        batch = trial(tasks, self.policy, self.old, tasks.sample(6, gen), 2, gen)
+        self.batch = replace(batch, advantages=normal((6, 2, 30), gen, F64))
+        self.new = {name: p.detach() + 0.3 * normal(tuple(p.shape), gen, F64) for name, p in self.old.items()}
+        self.config = RL2Config(algorithm="ppo", episodes=2, clip=0.2, value_weight=0.0)
+
+    def loss(self, theta: Params, part: Tensor) -> float:
+        some = some_trials(self.batch, part)
+        with torch.no_grad():
+            chosen, _, _ = judge(self.policy, self.old, self.policy.inputs(self.batch), self.batch, self.config)
+            old_log_prob = self.policy.log_prob_of(chosen, self.batch.actions)[part]
+            chosen, values, _ = judge(self.policy, theta, self.policy.inputs(some), some, self.config)
+            found, _ = trial_loss(self.policy, chosen, values, some, values, old_log_prob, self.config, 0.0)
+        return found.item()
+
+
+def test_eq_trial_surrogate() -> None:
+    case, part, total, clipped = Trials(), torch.tensor([4, 0, 3]), 0.0, 0
+    assert (case.batch.mask == 0).any(), "an early end is part of the case"
+    assert case.batch.advantages is not None
+    for i in part.tolist():
+        new, old = (log_probs_by_hand(case.policy, theta, case.batch, i) for theta in (case.new, case.old))
+        gains = []
+        for rho, a, m in zip(
+            (new - old).exp(), case.batch.advantages[i].flatten(), case.batch.mask[i].flatten(), strict=True
+        ):
+            if m:
+                gains.append(min(rho * a, min(max(rho, 0.8), 1.2) * a).item())
+                clipped += gains[-1] != (rho * a).item()
+        total -= sum(gains) / len(gains) / len(part)
+    assert clipped > 5, "the clip acts in this case"
+    assert case.loss(case.new, part) == pytest.approx(total, abs=1e-12)
+
+
+def test_before_the_first_step_every_ratio_of_whole_trials_is_one() -> None:
+    case = Trials()
+    assert case.batch.advantages is not None
+    mean = (case.batch.advantages * case.batch.mask).sum((1, 2)) / case.batch.mask.sum((1, 2))
+    for part in torch.randperm(6, generator=generator(0)).tensor_split(4):
+        assert case.loss(case.old, part) == pytest.approx(-mean[part].mean().item(), abs=1e-12)
+
+
+# --- The search of a grid ---------------------------------------------------------------------------------------------
+
+
+def grid_value(path: list[list[tuple[int, int]]], size: int) -> float:
+    """The equation's right-hand side for one path, cell by cell."""
+    episodes, horizon = len(path), len(path[0])
+    goals = [(x, y) for x in range(size) for y in range(size) if x > 1 or y > 1]
+    total = 0
+    for goal in goals:
+        met = [(e + 1, m + 1) for e in range(episodes) for m in range(horizon) if path[e][m] == goal]
+        if met:
+            e_g, m_g = met[0]
+            total += (horizon - m_g + 1) + (episodes - e_g) * max(horizon - sum(goal) + 1, 0)
+    return -0.1 * episodes * horizon + 1.1 / len(goals) * total
+
+
+def walks(size: int, horizon: int) -> list[list[tuple[int, int]]]:
+    """All that an episode can be: every sequence of moves from the corner."""
+    found = []
+    for moves in itertools.product(MOVES, repeat=horizon):
+        x = y = 0
+        walk = []
+        for dx, dy in moves:
+            x, y = min(max(x + dx, 0), size - 1), min(max(y + dy, 0), size - 1)
+            walk.append((x, y))
+        found.append(walk)
+    return found
+
+
+@pytest.mark.parametrize(("size", "horizon", "episodes"), [(3, 3, 2), (3, 5, 1), (4, 5, 1)])
+def test_eq_grid_value(size: int, horizon: int, episodes: int) -> None:
+    best = max(grid_value(list(path), size) for path in itertools.product(walks(size, horizon), repeat=episodes))
+    assert gridnavi_optimal_value(size, horizon, episodes) == pytest.approx(best, abs=1e-12)
+
+
+def test_the_path_that_the_chapter_walks_has_the_value_that_it_prints() -> None:
+    path = [[(int(x), int(y)) for x, y in episode] for episode in gridnavi_optimal_path().tolist()]
+    assert grid_value(path, 5) == pytest.approx(37.2142857, abs=1e-6)
+
+
+# --- Errors -----------------------------------------------------------------------------------------------------------
+
+
+def test_eq_standard_errors_apart() -> None:
+    by_hand = (6.8 - 6.713951) / math.sqrt(0.07**2 + 0.1**2 / 12 + 0.03**2)
+    assert BANDITS.distance((10, 50), "rl2", 6.713951, 0.03) == pytest.approx(by_hand, abs=1e-12)
+    by_hand = (936.1 - 930.0) / math.sqrt(3.6**2 + 0.1**2 / 12)
+    assert MDPS.distance((50,), "rl2", 930.0) == pytest.approx(by_hand, abs=1e-12)
+
+
+def test_rounding_adds_the_variance_that_the_equation_says() -> None:
+    hidden = 6 + 2 * uniform((20_000,), generator(2), F64)
+    off = (10 * hidden).round() / 10 - hidden
+    assert abs(off.mean().item()) < 0.001
+    assert off.var().item() == pytest.approx(0.1**2 / 12, rel=0.03)
+
+
+def test_eq_paired_error() -> None:
+    gen = generator(3)
+    luck, mine, theirs = (normal((500,), gen, F64) for _ in range(3))
+    x, y = 6 + 2 * luck + mine, 5 + 2 * luck + theirs
+    covariance = torch.cov(torch.stack([x, y]))
+    by_hand = ((covariance[0, 0] + covariance[1, 1] - 2 * covariance[0, 1]) / 500).sqrt().item()
+    gap, error = compared(x, {"other": y})["others"]["other"]["difference"]
+    assert gap == pytest.approx((x - y).mean().item(), abs=1e-5)
+    assert error == pytest.approx(by_hand, abs=1e-5)
+    assert error < 0.5 * math.sqrt((x.var() + y.var()).item() / 500)
+
+
+@pytest.mark.parametrize("arms", [2, 5])
+def test_eq_share_of_optimum(arms: int) -> None:
+    """Pulling at random has the share 0 and the Bayes-optimal rule the share 1, up to the noise of 20,000 bandits."""
+    probabilities, pulls = uniform((20_000, arms), generator(4), F64), 10
+    reach = bayes_optimal_value(arms, pulls) - pulls / 2
+    for rule, expected in ((random_arm, 0.0), (bayes_optimal(arms, pulls), 1.0)):
+        score = (play(rule, probabilities, pulls, generator(5)).sum(1) - pulls / 2) / reach
+        assert abs(score.mean().item() - expected) < 4 * score.std().item() / 20_000**0.5
