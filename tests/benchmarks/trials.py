@@ -17,7 +17,7 @@ from metarl_lite.tasks import BernoulliBandit, GridGoal, TaskDistribution
 
 from .rows import row
 
-BANDIT = RL2Config(iterations=1000, episodes=10, discount=1.0, gae_lambda=1.0)
+BANDIT = RL2Config(iterations=1000, episodes=10, lr=0.02, entropy=0.05, discount=1.0, gae_lambda=1.0)
 GRID = RL2Config(iterations=139, num_tasks=64, episodes=4, algorithm="ppo", epochs=1, gae_lambda=0.95, minibatches=8)
 FRESH_SEED = 2_000_003  # of the test tasks
 

@@ -1,0 +1,315 @@
+"""Equations of chapter 11, computed from their symbols, against trials, their advantages, and the A2C loss."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from dataclasses import replace
+from fractions import Fraction
+from functools import cache
+
+import pytest
+import torch
+from torch import Tensor
+from torch.distributions import Categorical
+
+from metarl_lite.actor_critic import RL2Config, judge, trial_loss, with_trial_advantages
+from metarl_lite.oracles.bayes import bayes_optimal_value
+from metarl_lite.recurrent import GRUPolicy
+from metarl_lite.returns import compared, gae, trial_gae
+from metarl_lite.rng import generator, normal, uniform
+from metarl_lite.rollout import trial
+from metarl_lite.tasks import BernoulliBandit, CartPoleTasks
+from metarl_lite.tasks.bandits import ElevenArms
+from metarl_lite.types import Params, Rollout
+
+F64 = torch.float64
+PLAIN = RL2Config(episodes=3, discount=0.9, gae_lambda=1.0, normalise=False, value_weight=0.0)
+
+
+def agent(tasks: BernoulliBandit | CartPoleTasks, seed: int = 0) -> GRUPolicy:
+    """A policy whose parameters are all random, so that no bias and no head is 0."""
+    gen = generator(seed)
+    policy = GRUPolicy.for_tasks(tasks, gen, hidden=4)
+    return policy.replace({n: p + 0.3 * normal(tuple(p.shape), gen, policy.dtype) for n, p in policy.params().items()})
+
+
+def cell(params: Params, h: Tensor, x: Tensor) -> Tensor:
+    """One step of the GRU, gate by gate."""
+    w, u, b, c = (params[f"actor_gru_{name}"].chunk(3) for name in ("in", "memory", "in_b", "memory_b"))
+    r, z = (torch.sigmoid(w[i] @ x + b[i] + u[i] @ h + c[i]) for i in (0, 1))
+    return z * h + (1 - z) * torch.tanh(w[2] @ x + b[2] + r * (u[2] @ h + c[2]))
+
+
+def every_history(pulls: int) -> Rollout:
+    """All that can happen in so many episodes of one pull of two arms, as 4^pulls trials."""
+    steps = torch.tensor(list(itertools.product(range(4), repeat=pulls))).unsqueeze(-1)  # [B, E, 1]
+    ones = torch.ones(steps.shape, dtype=F64)
+    return Rollout(
+        observations=ones.unsqueeze(-1),
+        actions=steps // 2,
+        rewards=(steps % 2).to(F64),
+        mask=ones,
+        terminated=torch.zeros(steps.shape, dtype=torch.bool),
+        last_observations=ones,
+    )
+
+
+def log_probs(policy: GRUPolicy, params: Params, batch: Rollout, n: int) -> list[Tensor]:
+    """log pi(a_j | h_{j+1}) of every step of trial n, from the chapter's equations alone; one step to an episode."""
+    h, last = torch.zeros(4, dtype=F64), torch.tensor([0.0, 0.0, 0.0, 1.0], dtype=F64)
+    found = []
+    for j in range(batch.rewards.shape[1]):
+        x = torch.cat([batch.observations[n, j, 0], last])
+        h = cell(params, h, x)
+        a = batch.actions[n, j, 0]
+        found.append((h @ params["actor_w"] + params["actor_b"]).log_softmax(-1)[a])
+        arm = torch.nn.functional.one_hot(a, 2).to(F64)
+        last = torch.cat([arm, batch.rewards[n, j], torch.ones(1, dtype=F64)])  # each step ends an episode
+    return found
+
+
+def test_eq_trial_objective() -> None:
+    """The gradient that A2C follows, in expectation over all histories, is that of the expected return of a trial."""
+    tasks = BernoulliBandit(2, horizon=1, dtype=F64)
+    policy, pays = agent(tasks), torch.tensor([0.3, 0.8], dtype=F64)
+    theta, batch = policy.params(), every_history(3)
+    chances = torch.where(batch.rewards == 1, pays[batch.actions], 1 - pays[batch.actions]).prod(1).squeeze(-1)
+    objective, expected = torch.zeros((), dtype=F64), [torch.zeros_like(p) for p in theta.values()]
+    total = 0.0
+    for n in range(len(chances)):
+        log_prob = torch.stack(log_probs(policy, theta, batch, n)).sum()
+        probability = chances[n] * log_prob.exp()
+        total += probability.item()
+        objective = objective + probability * sum(0.9**j * batch.rewards[n, j, 0] for j in range(3))
+        one = Rollout(**{k: v[n : n + 1] for k, v in vars(batch).items() if v is not None})
+        chosen, values, _ = judge(policy, theta, policy.inputs(one), one, PLAIN)
+        ready, targets = with_trial_advantages(one, torch.zeros_like(values), PLAIN)
+        assert ready.advantages is not None
+        # The objective's own discount: step j counts gamma^j, which A2C leaves out, as all of its kind do.
+        ready = replace(ready, advantages=ready.advantages * 0.9 ** torch.arange(3, dtype=F64).reshape(1, 3, 1))
+        old = policy.log_prob_of(chosen, one.actions).detach()
+        loss, _ = trial_loss(policy, chosen, values, ready, targets, old, PLAIN, bonus=0.0)
+        grads = torch.autograd.grad(loss, list(theta.values()), allow_unused=True)
+        expected = [e - 3 * probability.detach() * g for e, g in zip(expected, grads, strict=True) if g is not None]
+    exact = torch.autograd.grad(objective, list(theta.values()), allow_unused=True)
+    assert abs(total - 1) < 1e-12
+    assert sum(g.abs().sum() for g in exact if g is not None) > 0.1
+    for mine, right in zip(expected, exact, strict=True):
+        torch.testing.assert_close(mine, torch.zeros_like(mine) if right is None else right, rtol=0, atol=1e-12)
+
+
+def test_eq_trial_input() -> None:
+    """Column by column, on episodes of which some end early."""
+    tasks = CartPoleTasks(horizon=30)
+    policy = agent(tasks)
+    batch = trial(tasks, policy, policy.params(), tasks.sample(3, generator(1)), 2, generator(2))
+    assert (batch.mask == 0).any()
+    assert (batch.mask[:, 0, 1:] == 1).any()
+    read = policy.inputs(batch)
+    for n in range(3):
+        last = [0.0, 0.0, 0.0, 1.0]  # no action, no reward, done
+        for j, (e, t) in enumerate(itertools.product(range(2), range(30))):
+            assert read[n, j].tolist() == [*batch.observations[n, e, t].tolist(), *last]
+            over = t == 29 or bool(batch.terminated[n, e, : t + 1].any())
+            arm = [0.0, 0.0]
+            arm[int(batch.actions[n, e, t])] = 1.0
+            last = [*arm, batch.rewards[n, e, t].item(), float(over)]
+
+
+def test_eq_trial_memory() -> None:
+    """Through all episodes of a trial with the equation; and a trial alone is as it is among others."""
+    tasks = BernoulliBandit(2, horizon=2, dtype=F64)
+    policy = agent(tasks)
+    params = {name: p.detach() for name, p in policy.params().items()}
+    batch = trial(tasks, policy, params, tasks.sample(4, generator(1)), 3, generator(2))
+    read = policy.inputs(batch)
+    memories, _ = policy.unroll(params, read)
+    for n in range(4):
+        h = torch.zeros(4, dtype=F64)
+        for j in range(6):
+            h = cell(params, h, read[n, j])
+            torch.testing.assert_close(memories[n, j], h, rtol=0, atol=1e-12)
+    torch.testing.assert_close(policy.unroll(params, read[2:3])[0], memories[2:3], rtol=0, atol=1e-12)
+
+
+def test_eq_trial_gae() -> None:
+    """As a sum of errors over the steps that were taken, by hand; a step that was not taken has no time."""
+    gen, discount, lam = generator(3), 0.9, 0.7
+    mask = torch.tensor([[1.0, 1, 0], [1, 1, 1], [1, 0, 0]], dtype=F64).unsqueeze(0)
+    rewards, values = (normal((1, 3, 3), gen, F64) * mask for _ in range(2))
+    batch = replace(every_history(1), rewards=rewards, mask=mask)
+    mine = trial_gae(batch, values, discount, lam).flatten()
+    taken = mask.flatten().nonzero().flatten().tolist()
+    r, v = ([x.flatten()[j].item() for j in taken] for x in (rewards, values))
+    v.append(0.0)
+    errors = [r[j] + discount * v[j + 1] - v[j] for j in range(len(r))]
+    for j, place in enumerate(taken):
+        expected = sum((discount * lam) ** (i - j) * errors[i] for i in range(j, len(r)))
+        assert abs(mine[place].item() - expected) < 1e-12
+    assert len(taken) == 6
+    assert (mine[mask.flatten() == 0] == 0).all()
+
+
+def test_a_discount_of_zero_cuts_at_the_ends_where_an_episode_is_one_step() -> None:
+    gen = generator(4)
+    rewards, values = (normal((3, 5, 1), gen, F64) for _ in range(2))
+    batch = replace(every_history(1), rewards=rewards, mask=torch.ones_like(rewards))
+    cut = gae(rewards, values, torch.zeros(3, 5, dtype=F64), 1.0, 0.8)
+    assert torch.equal(trial_gae(batch, values, 0.0, 0.8), cut)
+    assert not torch.allclose(trial_gae(batch, values, 1.0, 0.8), cut)
+
+
+@pytest.mark.parametrize(("arms", "left"), [(2, 1), (2, 3), (5, 4)])
+def test_eq_task_luck(arms: int, left: int) -> None:
+    """By enumeration of the coins, with the moments of uniform arms taken from their density on a fine grid."""
+    k, m = Fraction(arms), left
+    mean, square = Fraction(1, 2), Fraction(1, 3)
+    of_mean = [Fraction(1), mean, square / k + (k - 1) / k * mean**2]  # moments 0 to 2 of the mean of the arms
+    # Given the mean p of its arms, m pulls at random win binomially: E[G | p] = m p, E[G^2 | p] = m p + m (m - 1) p^2.
+    variance = m * of_mean[1] + m * (m - 1) * of_mean[2] - (m * of_mean[1]) ** 2
+    assert variance == m * (Fraction(1, 4) - 1 / (12 * k)) + m**2 / (12 * k)
+    p = uniform((200_000, arms), generator(0), F64)
+    won = (uniform((200_000, left), generator(1), F64) < p.mean(1, keepdim=True)).to(F64).sum(1)
+    assert abs(won.var().item() / float(variance) - 1) < 0.02  # six standard errors
+
+
+def test_eq_compared() -> None:
+    gen = generator(5)
+    advantages = normal((6, 2, 3), gen, F64)
+    mine = compared(advantages, torch.ones_like(advantages), group=3)
+    centred = torch.empty_like(advantages)
+    for b, e, t in itertools.product(range(6), range(2), range(3)):
+        others = [advantages[c, e, t].item() for c in range(6) if c // 3 == b // 3]
+        centred[b, e, t] = advantages[b, e, t] - sum(others) / 3
+    spread = math.sqrt(sum(x**2 for x in centred.flatten().tolist()) / centred.numel())
+    torch.testing.assert_close(mine, centred / spread, rtol=0, atol=1e-6)
+
+
+@pytest.mark.parametrize("bonus", [0.0, 0.3])
+def test_eq_a2c_loss(bonus: float) -> None:
+    """Its gradient, from loops over trials and steps and torch.distributions."""
+    tasks, config = BernoulliBandit(2, horizon=2, dtype=F64), RL2Config(episodes=2, num_tasks=2, trials=2)
+    policy = agent(tasks)
+    theta = policy.params()
+    task = {"probabilities": torch.tensor([[0.2, 0.9], [0.2, 0.9], [0.7, 0.4], [0.7, 0.4]], dtype=F64)}
+    batch = trial(tasks, policy, theta, task, 2, generator(1))
+    chosen, values, _ = judge(policy, theta, policy.inputs(batch), batch, config)
+    ready, targets = with_trial_advantages(batch, values.detach(), config)
+    torch.testing.assert_close(targets, trial_gae(batch, values.detach(), 0.99, 0.95) + values.detach())
+    old = policy.log_prob_of(chosen, batch.actions).detach()
+    loss, seen = trial_loss(policy, chosen, values, ready, targets, old, config, bonus)
+    mine = torch.autograd.grad(loss, list(theta.values()))
+    assert ready.advantages is not None
+
+    by_hand, entropies, read = torch.zeros((), dtype=F64), [], policy.inputs(batch)
+    for b in range(4):
+        h = torch.zeros(4, dtype=F64)
+        for j, (e, t) in enumerate(itertools.product(range(2), range(2))):
+            h = cell(theta, h, read[b, j])
+            pi = Categorical(logits=h @ theta["actor_w"] + theta["actor_b"])
+            value = (h @ theta["critic_w"] + theta["critic_b"]).squeeze()
+            entropies.append(pi.entropy().item())
+            by_hand = by_hand - ready.advantages[b, e, t] * pi.log_prob(batch.actions[b, e, t])
+            by_hand = by_hand + config.value_weight / 2 * (value - targets[b, e, t]) ** 2 - bonus * pi.entropy()
+    expected = torch.autograd.grad(by_hand / 16, list(theta.values()))
+    assert sum(g.abs().sum() for g in expected) > 0.1
+    for one, other in zip(mine, expected, strict=True):
+        torch.testing.assert_close(one, other, rtol=0, atol=1e-12)
+    assert seen["entropy"] == pytest.approx(sum(entropies) / 16)
+
+
+@cache
+def most(candidates: frozenset[int], pulls: int, may_ask: bool) -> float:
+    """The chapter's recursion."""
+    if pulls == 0 or not candidates:
+        return 0.0
+    n = len(candidates)
+    ways = [5 * pulls / n + (n - 1) / n * (1 + most(candidates - {a}, pulls - 1, may_ask)) for a in candidates]
+    asking = sum(g + 1 for g in candidates) / (10 * n) + 5 * (pulls - 1)
+    return max(ways + [asking] * may_ask)
+
+
+def best_of_all(pulls: int, asking: bool) -> float:
+    """The optimum by brute force over everything seen, on the environment itself, with no idea of candidates."""
+    tasks = ElevenArms(horizon=1, dtype=F64)
+    arms = range(11 if asking else 10)
+    table = [[0.0] * 10 for _ in arms]  # reward of each arm, target by target
+    for a in arms:
+        for g in range(10):
+            state = torch.ones(1, dtype=F64)
+            _, reward, _ = tasks.step({"target": torch.tensor(g)}, state, torch.tensor(a), torch.empty(0))
+            table[a][g] = reward.item()
+
+    @cache
+    def value(possible: tuple[int, ...], left: int) -> float:
+        if left == 0:
+            return 0.0
+        best = 0.0
+        for a in arms:
+            split: dict[float, list[int]] = {}
+            for g in possible:
+                split.setdefault(table[a][g], []).append(g)
+            gain = sum(len(s) * (r + value(tuple(s), left - 1)) for r, s in split.items()) / len(possible)
+            best = max(best, gain)
+        return best
+
+    return value(tuple(range(10)), pulls)
+
+
+@pytest.mark.parametrize("pulls", [1, 2, 5])
+@pytest.mark.parametrize("asking", [True, False])
+def test_eq_probing(pulls: int, asking: bool) -> None:
+    assert most(frozenset(range(10)), pulls, asking) == pytest.approx(best_of_all(pulls, asking), abs=1e-12)
+    if pulls == 5:
+        assert most(frozenset(range(10)), 5, asking) == pytest.approx(20.55 if asking else 11.0, abs=1e-12)
+
+
+def follow(start: float, stay: Tensor, p: Tensor, q: Tensor, pulls: int) -> Tensor:
+    """Expected total reward of a rule that sees its last pull only: stay [..., arm, outcome]; p and q broadcast."""
+    x, total = torch.full((), start, dtype=F64), torch.zeros((), dtype=F64)
+    for _ in range(pulls):
+        total = total + x * p + (1 - x) * q
+        first = p * stay[..., 0, 1] + (1 - p) * stay[..., 0, 0]
+        second = q * stay[..., 1, 1] + (1 - q) * stay[..., 1, 0]
+        x = x * first + (1 - x) * (1 - second)
+    return total
+
+
+def squares(nodes: int) -> tuple[Tensor, Tensor, Tensor]:
+    """Gauss-Legendre nodes p and q, and weights, of the unit square, from the eigenvalues of the Jacobi matrix."""
+    k = torch.arange(1, nodes, dtype=F64)
+    off = k / (4 * k**2 - 1).sqrt()
+    places, vectors = torch.linalg.eigh(torch.diag(off, 1) + torch.diag(off, -1))
+    weights, x = vectors[0] ** 2, (places + 1) / 2
+    return x.repeat_interleave(nodes), x.repeat(nodes), (weights[:, None] * weights).flatten()
+
+
+def win_stay_by_counting(pulls: int) -> Fraction:
+    """Win-stay, lose-shift: every sequence of outcomes, with its exact probability under uniform arms."""
+    total = Fraction(0)
+    for outcomes in itertools.product((0, 1), repeat=pulls):
+        arm, counts = 0, [[0, 0], [0, 0]]
+        for won in outcomes:
+            counts[arm][won] += 1
+            arm = arm if won else 1 - arm
+        chance = Fraction(1)
+        for losses, wins in counts:  # the integral of p^w (1 - p)^l
+            chance *= Fraction(math.factorial(wins) * math.factorial(losses), math.factorial(wins + losses + 1))
+        total += chance * sum(outcomes)
+    return total
+
+
+def test_eq_last_pull() -> None:
+    """Against counting; and no rule of the last pull does better, also none that treats the arms differently."""
+    p, q, weights = squares(8)
+    exact = win_stay_by_counting(10)
+    win_stay = torch.tensor([[0.0, 1.0], [0.0, 1.0]], dtype=F64)
+    assert (follow(0.5, win_stay, p, q, 10) * weights).sum().item() == pytest.approx(float(exact), abs=1e-12)
+    assert f"{float(exact):.6f}" == "5.796200"
+    tenths = torch.linspace(0, 1, 11, dtype=F64)
+    rules = torch.cartesian_prod(tenths, tenths, tenths, tenths).reshape(-1, 1, 2, 2)
+    for start in (0.0, 0.5, 1.0):
+        values = torch.cat([(follow(start, some, p, q, 10) * weights).sum(-1) for some in rules.split(2000)])
+        assert values.max().item() <= float(exact) + 1e-12
+    assert float(exact) < bayes_optimal_value(2, 10) - 0.2
