@@ -102,8 +102,8 @@ def compared(advantages: Tensor, mask: Tensor, group: int) -> Tensor:
        \bar A_{gj} = \frac{\sum_{b \in g} m_{bj} \hat A_{bj}}{\sum_{b \in g} m_{bj}} $$
 
     A group is `group` trials in a row. Where they are trials of one task, what they have in common is the task's luck,
-    which is no action's merit; in long trials it is most of the spread of returns. A mean that includes the trial itself shortens
-    the gradient by 1 / group and does not turn it.
+    which is no action's merit; in long trials it is most of the spread of returns. A mean that includes the trial
+    itself shortens the gradient by 1 / group and does not turn it.
 
     Source: Kool, van Hoof and Welling (2019) for the mean of other samples as a baseline.
     """
