@@ -53,13 +53,15 @@ class BeliefPolicy(GRUPolicy):
         *,
         code: int = 64,
         units: int = 64,
-        queries: int = 8,
+        queries: int = 4,
         **options: Any,
     ) -> None:
         check_positive(code=code, units=units, queries=queries)
-        for name, instead in (("hidden", "code= sets the units of the memory"), ("separate", "nothing but the code is")):
-            if name in options:
-                raise ValueError(f"{name} = {options[name]!r}: a BeliefPolicy has one memory, its code; {instead}.")
+        for name in {"hidden", "separate"} & set(options):
+            raise ValueError(
+                f"{name} = {options[name]!r}: a BeliefPolicy has one memory, its code, which actor and critic share; "
+                "leave this out, and set its units with code=64."
+            )
         super().__init__(observation_size, action_size, gen, hidden=code, **options)
         self.queries = queries
         read, asked = code + self.input_size, code + observation_size + action_size
@@ -101,9 +103,9 @@ class BeliefPolicy(GRUPolicy):
 
     def _question(self, params: Params, memory: Tensor, observations: Tensor, actions: Tensor) -> tuple[Tensor, Tensor]:
         """What code and question each add to the decoder's hidden units, `[..., units]`: the first layer is linear."""
-        by_code, by_question = params["ask_w"].split([self.hidden, self.observation_size + self.action_size])
-        known = memory[..., : self.hidden] @ by_code + params["ask_b"]
-        return known, torch.cat([observations, actions], -1) @ by_question
+        weight = params["ask_w"]
+        known = memory[..., : self.hidden] @ weight[: self.hidden] + params["ask_b"]
+        return known, torch.cat([observations, actions], -1) @ weight[self.hidden :]
 
     def own_loss(self, params: Params, memory: Tensor, batch: Rollout) -> Tensor:
         r"""How badly rewards of the trial are predicted from what was known at each step, one number.

@@ -1,0 +1,134 @@
+"""Equations of chapter 13, computed from their symbols, against `probe` and `belief`."""
+
+from __future__ import annotations
+
+import math
+from collections import defaultdict
+
+import pytest
+import torch
+from torch import Tensor
+
+from metarl_lite.belief import BeliefPolicy
+from metarl_lite.probe import (
+    Rounds,
+    interaction,
+    linear_probe,
+    play_two_step,
+    posterior_means,
+    r_squared,
+    stay_probabilities,
+)
+from metarl_lite.recurrent import GRUPolicy
+from metarl_lite.rng import generator, normal, uniform
+from metarl_lite.rollout import trial
+from metarl_lite.tasks import BernoulliBandit, GridGoal, TwoStep
+
+F64 = torch.float64
+
+
+def test_eq_posterior_mean() -> None:
+    """The mean of the posterior itself: prior times likelihood of the trial so far, integrated over p."""
+    tasks = BernoulliBandit(3, horizon=1, dtype=F64)
+    policy, task = GRUPolicy.for_tasks(tasks, generator(0), hidden=4), tasks.sample(5, generator(1))
+    batch = trial(tasks, policy, policy.params(), task, 6, generator(2))
+    mine = posterior_means(batch, 3)
+    p = (torch.arange(20_000, dtype=F64) + 0.5) / 20_000
+    for n in range(5):
+        density = torch.ones(3, len(p), dtype=F64)
+        for t in range(6):
+            assert mine[n, t].tolist() == pytest.approx(((density * p).sum(1) / density.sum(1)).tolist(), abs=1e-6)
+            arm, reward = int(batch.actions[n, t, 0]), float(batch.rewards[n, t, 0])
+            density[arm] *= p if reward else 1 - p
+
+
+def test_eq_ridge_probe() -> None:
+    """The closed form; and the objective, by hand, whose slope is 0 there and which is greater anywhere else."""
+    h, y, price = normal((30, 4), generator(0), F64), normal((30, 2), generator(1), F64), 0.3
+    probe = linear_probe(h, y, price)
+
+    def objective(weight: Tensor, bias: Tensor) -> Tensor:
+        total = torch.zeros((), dtype=F64)
+        for i in range(30):
+            total = total + (y[i] - weight.T @ h[i] - bias).square().sum() / 30
+        return total + price * weight.square().sum()
+
+    weight, bias = probe.weight.clone().requires_grad_(), probe.bias.clone().requires_grad_()
+    least = objective(weight, bias)
+    for slope in torch.autograd.grad(least, (weight, bias)):
+        assert slope.abs().max() < 1e-12
+    for seed in range(2, 12):
+        gen = generator(seed)
+        elsewhere = (p.detach() + 0.1 * normal(tuple(p.shape), gen, F64) for p in (weight, bias))
+        assert objective(*elsewhere) > least
+    joint = torch.cov(torch.cat([h, y], 1).T, correction=0)
+    closed = torch.linalg.inv(joint[:4, :4] + price * torch.eye(4, dtype=F64)) @ joint[:4, 4:]
+    torch.testing.assert_close(probe.weight, closed)
+    torch.testing.assert_close(probe.bias, y.mean(0) - closed.T @ h.mean(0))
+
+
+def test_eq_r_squared() -> None:
+    y, read = normal((5, 4, 3), generator(0), F64) + 2, normal((5, 4, 3), generator(1), F64) + 2
+    errors = spreads = 0.0
+    for k in range(3):
+        true, guess = y[..., k].flatten().tolist(), read[..., k].flatten().tolist()
+        mean = sum(true) / 20
+        error = sum((a - b) ** 2 for a, b in zip(true, guess, strict=True))
+        spread = sum((a - mean) ** 2 for a in true)
+        assert r_squared(read, y)[k].item() == pytest.approx(1 - error / spread)
+        errors, spreads = errors + error, spreads + spread
+    assert r_squared(read, y, together=True).item() == pytest.approx(1 - errors / spreads)
+
+
+def test_eq_belief_loss() -> None:
+    """One question at a time, on codes that were made one step at a time; and `rl2` adds just this."""
+    tasks = GridGoal(3, horizon=5, dtype=F64)
+    policy = BeliefPolicy.for_tasks(tasks, generator(0), code=4, units=3, queries=3)
+    params, task = policy.params(), tasks.sample(4, generator(1))
+    batch = trial(tasks, policy, params, task, 2, generator(2))
+    length, queries = 10, 3
+    seen, did = batch.observations.reshape(4, length, -1), policy.encode(batch.actions.reshape(4, length))
+    paid, mask, total = batch.rewards.reshape(4, length), batch.mask.reshape(4, length), 0.0
+    memory, inputs = policy.first(4)[0], policy.inputs(batch)
+    for t in range(length):
+        memory = policy.remember(params, memory, inputs[:, t])
+        for q in range(queries):
+            then = (t + math.floor(q * length / queries)) % length
+            guess = policy.predict(params, memory, seen[:, then], did[:, then])
+            for b in range(4):
+                total += (mask[b, then] * (paid[b, then] - guess[b]) ** 2).item()
+    mine = policy.own_loss(params, policy.unroll(params, inputs)[0], batch)
+    assert mine.item() == pytest.approx(total / (4 * length * queries))
+
+
+@pytest.mark.parametrize("plan", [False, True])
+def test_eq_two_step_values(plan: bool) -> None:
+    """Frequencies of the choices of an agent whose values never change."""
+    tasks, value, kappa = TwoStep(horizon=40, dtype=F64), (0.8, 0.3), 2.0
+    task = tasks.sample(2000, generator(0))
+
+    def never_learns(values: Tensor, where: Tensor, reward: Tensor) -> Tensor:
+        return torch.tensor([value], dtype=F64).expand(2000, 2)
+
+    choices = play_two_step(tasks, task, never_learns, plan, generator(1), kappa).choices[:, 1:].double()
+    for common in (1, 2):
+        here, there = (value[common - 1], value[2 - common])  # where action 0 commonly and rarely leads
+        q = (0.75 * here + 0.25 * there, 0.75 * there + 0.25 * here) if plan else value
+        expected = math.exp(kappa * q[1]) / (math.exp(kappa * q[0]) + math.exp(kappa * q[1]))
+        some = choices[task["common"] == common]
+        assert some.mean().item() == pytest.approx(expected, abs=4 * 0.5 / some.numel() ** 0.5)
+
+
+def test_eq_interaction() -> None:
+    gen = generator(0)
+    choices, common = torch.randint(2, (20, 30), generator=gen), uniform((20, 30), gen, F64) < 0.75
+    rewards = (uniform((20, 30), gen, F64) < 0.5).double()
+    stays: dict[tuple[bool, bool], list[bool]] = defaultdict(list)
+    for n in range(20):
+        for t in range(29):
+            kind = (bool(rewards[n, t] > 0), bool(common[n, t]))
+            stays[kind].append(bool(choices[n, t + 1] == choices[n, t]))
+    p = {kind: sum(each) / len(each) for kind, each in stays.items()}
+    by_hand = (p[True, True] - p[False, True]) - (p[True, False] - p[False, False])
+    assert interaction(stay_probabilities(Rounds(choices, common, rewards))).item() == pytest.approx(by_hand)
+    assert abs(by_hand) > 1e-3
