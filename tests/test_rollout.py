@@ -299,7 +299,7 @@ class PaysInfinity(BernoulliBandit):
         ({"task": PendulumTasks().default_task(), "tasks": PendulumTasks()}, r"shape \(\), but \(1,\) was expected"),
         ({"tasks": PaysInfinity(2, 3)}, r"bernoulli-bandit gave the reward (nan|inf) to task 0 in episode 0 at step 0"),
     ],
-    ids=str,
+    ids=lambda part: part if isinstance(part, str) else ", ".join(part),
 )  # fmt: skip
 def test_what_a_trial_refuses_is_named(changes: dict[str, Any], message: str) -> None:
     with pytest.raises(ValueError, match=message):
