@@ -16,7 +16,7 @@ from tools.notebook_format import ROOT, dumps, normalise
 from tools.standard import Chapter, breaches
 
 NOTEBOOKS = find([])
-MAX_SECONDS_OF_ALL = 480.0
+MAX_SECONDS_OF_ALL = 24.0 * len(NOTEBOOKS)  # on average; one alone may take 60
 
 
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
@@ -38,7 +38,7 @@ def test_marked_equations_have_a_test_of_their_name(path: Path) -> None:
         assert re.search(rf"^ *def test_eq_{name}\(", tests, re.MULTILINE), f"no test_eq_{name} under tests/"
 
 
-def test_all_notebooks_take_less_than_eight_minutes() -> None:
+def test_all_notebooks_together_take_a_few_minutes() -> None:
     seconds = {path.stem: standard.recorded_seconds(Chapter.read(path)) or 0.0 for path in NOTEBOOKS}
     assert sum(seconds.values()) <= MAX_SECONDS_OF_ALL, seconds
 
