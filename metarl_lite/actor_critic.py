@@ -28,11 +28,13 @@ class RL2Config:
     iterations: int = 1000  # meta-updates, each on fresh tasks
     num_tasks: int = 32  # N, tasks of each meta-batch
     trials: int = 8  # independent trials of each task, B = N x trials in all; advantages are compared among them
+    common_noise: bool = False  # the trials of a task have the same luck in the world, and differ by their actions
     episodes: int = 10  # E, episodes of a trial
     algorithm: str = "a2c"  # or "ppo"
     lr: float = 1e-2  # of Adam
     final_lr: float | None = 0.0  # lr falls to this on a straight line over the iterations; None: it stays
     discount: float = 0.99  # gamma, per step of a trial, through the ends of its episodes
+    final_discount: float | None = None  # gamma goes to this on a straight line over the iterations; None: it stays
     gae_lambda: float = 0.95  # lambda, likewise
     entropy: float = 0.02  # weight of the entropy at first
     final_entropy: float = 0.0  # and in the end, on a straight line
@@ -59,6 +61,9 @@ class RL2Config:
         for name in ("entropy", "final_entropy", "value_weight"):
             if not isinstance(getattr(self, name), int | float) or not 0 <= getattr(self, name) < math.inf:
                 raise ValueError(f"{name} = {getattr(self, name)!r}: a number of at least 0 is needed, or 0 for none.")
+        final = self.final_discount
+        if final is not None and not (isinstance(final, int | float) and 0 <= final <= 1):
+            raise ValueError(f"final_discount = {final!r}: it must lie between 0 and 1, or be None, to stay.")
         final = self.final_lr
         if final is not None and not (isinstance(final, int | float) and 0 <= final <= self.lr):
             raise ValueError(f"final_lr = {self.final_lr!r}: it must lie between 0 and lr = {self.lr}.")
@@ -73,6 +78,11 @@ class RL2Config:
     def entropy_at(self, iteration: int) -> float:
         """The weight of the entropy in an iteration."""
         return self.entropy + (self.final_entropy - self.entropy) * iteration / self.iterations
+
+    def discount_at(self, iteration: int) -> float:
+        """The discount in an iteration."""
+        final = self.discount if self.final_discount is None else self.final_discount
+        return self.discount + (final - self.discount) * iteration / self.iterations
 
 
 def with_trial_advantages(batch: Rollout, values: Tensor, config: RL2Config) -> tuple[Rollout, Tensor]:

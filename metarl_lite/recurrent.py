@@ -34,10 +34,14 @@ class GRUPolicy(Policy):
         discrete: whether actions are integers; they enter the network one-hot.
         hidden: H, units of the memory.
         separate: give the critic a GRU and a memory of its own.
+        span: steps that the slowest units of the memory keep their content at first, at least 1. The biases of their
+            gates z are spread evenly from 0 to log(span): a gate at $\sigma(b)$ forgets in about $1 + e^b$ steps.
+            Long trials need slow units; with 1, no gate has a bias.
         init_std: initial standard deviation of a continuous action, in the action's units.
         dtype: of parameters and computation.
 
-    Source: Cho et al. (2014), equations 5 to 8, in the variant that torch computes; Duan et al. (2016), section 2.2.
+    Source: Cho et al. (2014), equations 5 to 8, in the variant that torch computes; Duan et al. (2016), section 2.2;
+    Tallec and Ollivier (2018) for biases that set what a gate remembers.
     """
 
     def __init__(
@@ -49,6 +53,7 @@ class GRUPolicy(Policy):
         discrete: bool = True,
         hidden: int = 64,
         separate: bool = False,
+        span: float = 1.0,
         init_std: float = 1.0,
         dtype: torch.dtype = torch.float32,
     ) -> None:
@@ -56,8 +61,12 @@ class GRUPolicy(Policy):
         super().__init__(observation_size, action_size, discrete, dtype)
         self.hidden, self.separate = hidden, separate
         self.input_size = observation_size + action_size + 2  # I
+        if not 1 <= span < math.inf:
+            raise ValueError(f"span = {span}: a number of steps is needed, at least 1, such as the length of a trial.")
         for owner in ("actor", "critic") if separate else ("actor",):
             self._params |= _gru(owner, self.input_size, hidden, gen, dtype)
+            slow = torch.linspace(0, math.log(span), hidden, dtype=dtype, device=gen.device)
+            self._params[f"{owner}_gru_in_b"][hidden : 2 * hidden] = slow  # z is the second of the three gates
         for name, size, gain in (("actor", action_size, 0.1), ("critic", 1, 1.0)):
             bound = gain * math.sqrt(6 / (hidden + size))
             self._params[f"{name}_w"] = bound * (2 * uniform((hidden, size), gen, dtype) - 1)
@@ -139,6 +148,53 @@ class GRUPolicy(Policy):
     def own_loss(self, params: Params, memory: Tensor, batch: Rollout) -> Tensor:
         """A loss that the network adds to that of reinforcement learning: none here, see `belief.BeliefPolicy`."""
         return memory.new_zeros(())
+
+
+def keyed(policy: GRUPolicy, gen: torch.Generator) -> GRUPolicy:
+    r"""The same network with initial weights that make its memory a table with keys: what was paid where, for what.
+
+    Which reward belongs to which pair of observation and action is hard to find out for a network whose units all
+    begin alike: the observation that an action was taken at is not in the input that brings its reward, but in the one
+    before, and what is remembered must be read at the next visit and at no other observation. Here units begin with
+    one of three roles, drawn at random within a role, and training may change all of it:
+
+    - an eighth *holds the observation* for a step: $z \approx 0$ and $h' \approx \tanh(W_h o)$;
+    - half *write*: $z = \sigma(6 + U_z h + W_z a)$ keeps what they have, $h' \approx h$, but at some pairs of held
+      observation and action, each unit at its own, it lets the last reward in, $\tilde h = \tanh(w r)$;
+    - the others *read*: a random mixture of the writers enters $\tilde h$ where the observation opens the gate r.
+
+    Where the critic has a memory of its own, that begins likewise.
+
+    Raises:
+        ValueError: if there are fewer than 8 units.
+    """
+    if policy.hidden < 8:
+        raise ValueError(f"hidden = {policy.hidden}: at least 8 units are needed for three roles, such as hidden=128.")
+    params, units, o, a = policy.params(), policy.hidden, policy.observation_size, policy.action_size
+    hold, write = slice(0, units // 8), slice(units // 2, units)
+    read = slice(hold.stop, write.start)
+    observation, action, reward = slice(0, o), slice(o, o + a), o + a
+
+    def some(rows: slice, columns: int, std: float) -> Tensor:
+        return std * normal((rows.stop - rows.start, columns), gen, policy.dtype)
+
+    for owner in ("actor", "critic") if policy.separate else ("actor",):
+        into, memory, bias = (w.new_zeros(3, units, *w.shape[1:]) for w in _weights(params, owner)[:3])
+        (r_in, z_in, h_in), (_, z_memory, h_memory), (r_bias, z_bias, _) = into, memory, bias  # each [H, ...]
+        h_in[hold, observation] = some(hold, o, 1.0)
+        z_memory[write, hold] = some(write, hold.stop, 4 / math.sqrt(hold.stop))
+        z_in[write, action] = some(write, a, 2.0)
+        h_in[write, reward] = some(write, 1, 0.5).squeeze(1)
+        r_in[read, observation] = some(read, o, 2.0)
+        h_memory[read, write] = some(read, units - write.start, 1 / math.sqrt(units - write.start))
+        z_bias[:], z_bias[write], r_bias[read] = -3.0, 6.0, -1.0
+        params |= {
+            f"{owner}_gru_in": into.flatten(0, 1),
+            f"{owner}_gru_memory": memory.flatten(0, 1),
+            f"{owner}_gru_in_b": bias.flatten(),
+            f"{owner}_gru_memory_b": torch.zeros_like(bias.flatten()),
+        }
+    return policy.replace({name: p.detach() for name, p in params.items()})
 
 
 def _gru(owner: str, size: int, hidden: int, gen: torch.Generator, dtype: torch.dtype) -> Params:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 import os
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 
 import torch
 from tqdm import tqdm
@@ -18,7 +18,7 @@ from .checkpoint import Training
 from .memory import check_memory, keep_freed_memory
 from .optim import ClippedAdam
 from .recurrent import GRUPolicy
-from .rollout import trial
+from .rollout import draw_noise, trial
 from .tasks.base import TaskDistribution, check_positive
 from .types import Diverged, Rollout
 
@@ -88,6 +88,7 @@ def rl2(
     theta = policy.params()
     adam = ClippedAdam(theta, config.lr, config.final_lr, config.iterations, config.max_grad_norm)
     history, update, iteration = RL2History(), UPDATES[config.algorithm], 0
+    rows, copies = config.num_tasks * config.trials, config.trials if config.common_noise else 1
     state = Training(theta, adam, gen, history, {"tasks": tasks.name, "horizon": tasks.horizon, **asdict(config)})
     if checkpoint is not None:
         iteration = state.restore(checkpoint)
@@ -97,8 +98,10 @@ def rl2(
         for iteration in bar:
             task = tasks.sample(config.num_tasks, gen)
             task = {name: leaf.repeat_interleave(config.trials, 0) for name, leaf in task.items()}
-            batch = trial(tasks, policy, theta, task, config.episodes, gen)
-            seen = update(policy, theta, adam, batch, config, config.entropy_at(iteration), gen)
+            noise = draw_noise(tasks, policy, rows // copies, config.episodes, gen, copies=copies)
+            batch = trial(tasks, policy, theta, task, config.episodes, noise=noise)
+            now = replace(config, discount=config.discount_at(iteration))
+            seen = update(policy, theta, adam, batch, now, config.entropy_at(iteration), gen)
             adam.end_iteration()
             policy = policy.replace(theta)
             history.add(batch, seen)

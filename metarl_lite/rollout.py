@@ -26,11 +26,28 @@ class Noise:
         return Noise(self.reset[index], self.step[index], self.action[index])
 
 
-def draw_noise(tasks: TaskDistribution, policy: Policy, num_tasks: int, episodes: int, gen: torch.Generator) -> Noise:
-    """Draws what `rollout` consumes for N tasks and E episodes."""
-    check_positive(num_tasks=num_tasks, episodes=episodes)
-    shape = (num_tasks, episodes, tasks.horizon)
-    return Noise(tasks.draw_reset(shape[:2], gen), tasks.draw(shape, gen), policy.noise(shape, gen))
+def draw_noise(
+    tasks: TaskDistribution,
+    policy: Policy,
+    num_tasks: int,
+    episodes: int,
+    gen: torch.Generator,
+    *,
+    copies: int = 1,
+) -> Noise:
+    """Draws what `rollout` and `trial` consume for N tasks and E episodes.
+
+    With more `copies` the rows are N x copies, and so many in a row meet the same chance of the world, in its resets
+    and steps, while each has chance of its own for its actions. Step j of all of them then has the same luck, whatever
+    was done there, and what they earn differs by their actions: common random numbers.
+
+    Source: Ng and Jordan (2000) for fixing the chance of a simulator; Schulman et al. (2015), section 5.2.
+    """
+    check_positive(num_tasks=num_tasks, episodes=episodes, copies=copies)
+    shape = (episodes, tasks.horizon)
+    reset, step = tasks.draw_reset((num_tasks, episodes), gen), tasks.draw((num_tasks, *shape), gen)
+    action = policy.noise((num_tasks * copies, *shape), gen)
+    return Noise(reset.repeat_interleave(copies, 0), step.repeat_interleave(copies, 0), action)
 
 
 @torch.no_grad()

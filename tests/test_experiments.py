@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from itertools import product
 from pathlib import Path
 
 import pytest
@@ -12,10 +13,12 @@ from metarl_lite.checkpoint import load
 from metarl_lite.experiments import rl2 as experiments
 from metarl_lite.experiments.base import TEST_SEED
 from metarl_lite.oracles.bandits import greedy, play
-from metarl_lite.recurrent import GRUPolicy
+from metarl_lite.oracles.posterior import known_mdp_value, learn_mdps, psrl
+from metarl_lite.recurrent import GRUPolicy, keyed
 from metarl_lite.rl2 import RL2Config
 from metarl_lite.rng import generator
-from metarl_lite.tasks import BernoulliBandit
+from metarl_lite.rollout import trial
+from metarl_lite.tasks import BernoulliBandit, TabularMDP
 
 CONFIG = RL2Config(iterations=6, num_tasks=4, trials=2, episodes=3)
 BANDIT = BernoulliBandit(3, horizon=1)
@@ -77,3 +80,30 @@ def test_the_package_keeps_its_weights_in_a_folder_of_their_own(tmp_path: Path) 
     package = Path(experiments.__file__).parents[1]
     assert experiments.weights_folder(package / "recorded") == package / "weights"
     assert experiments.weights_folder(tmp_path) == tmp_path
+
+
+def test_scores_are_those_of_the_same_decision_processes() -> None:
+    tasks = TabularMDP(num_states=3, num_actions=2, horizon=4)
+    policy = GRUPolicy.for_tasks(tasks, generator(0), hidden=8)
+    scores = experiments.mdp_scores(policy, tasks, 2, 300)
+    task = tasks.sample(300, generator(TEST_SEED))
+    batch = trial(tasks, policy, policy.params(), task, 2, generator(TEST_SEED + 1))
+    by_hand = 0.0
+    for n, e, t in product(range(300), range(2), range(4)):
+        by_hand += task["rewards"][n, int(batch.observations[n, e, t].argmax()), int(batch.actions[n, e, t])].item()
+    assert scores["return"][0] == pytest.approx(by_hand / 300, abs=1e-4)
+    again = learn_mdps(psrl, tasks, task, 2, generator(TEST_SEED + 4)).sum(1)
+    assert scores["others"]["psrl"]["return"][0] == pytest.approx(again.mean().item(), abs=1e-4)
+    known = scores["others"]["known"]["return"][0]
+    assert known == pytest.approx(2 * known_mdp_value(tasks, task).mean().item(), abs=1e-4)
+    for other in scores["others"].values():
+        assert other["difference"][0] == pytest.approx(scores["return"][0] - other["return"][0], abs=1e-4)
+        assert other["return"][0] <= known
+
+
+def test_a_memory_with_keys_is_one_that_training_starts_from(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    met = []
+    monkeypatch.setattr(experiments, "keyed", lambda policy, gen: met.append(policy.hidden) or keyed(policy, gen))
+    result = experiments.mdp_run(replace(CONFIG, iterations=1), tmp_path, episodes=2, hidden=8, keys=True, instances=20)
+    assert met == [8]
+    assert (result["weights"], result["hidden"], result["changes"]) == ("mdp-n2", 8, {})

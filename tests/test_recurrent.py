@@ -11,10 +11,10 @@ from torch import Tensor
 
 from metarl_lite.checkpoint import load, save
 from metarl_lite.policies import MLPPolicy
-from metarl_lite.recurrent import GRUPolicy
+from metarl_lite.recurrent import GRUPolicy, keyed
 from metarl_lite.rng import generator, normal
 from metarl_lite.rollout import trial
-from metarl_lite.tasks import BernoulliBandit, CartPoleTasks, GridGoal, PointGoal
+from metarl_lite.tasks import BernoulliBandit, CartPoleTasks, GridGoal, PointGoal, TabularMDP
 from metarl_lite.types import Params, Rollout
 
 F64 = torch.float64
@@ -224,6 +224,86 @@ def test_acting_and_learning_read_the_same(tasks: Any) -> None:
     batch = trial(tasks, policy, policy.params(), tasks.sample(5, generator(1)), 3, generator(2))
     assert torch.equal(policy.inputs(batch), torch.stack(policy.read, 1))
     assert tasks.name != "cartpole" or (batch.mask == 0).any(), "some episodes should end early here"
+
+
+# --- How a memory begins ----------------------------------------------------------------------------------------------
+
+
+def test_the_gates_are_biased_evenly_from_one_step_to_the_span() -> None:
+    for owner in ("actor", "critic"):
+        bias = GRUPolicy(3, 2, generator(0), hidden=5, separate=True, span=81.0).params()[f"{owner}_gru_in_b"]
+        torch.testing.assert_close(bias[5:10].exp(), torch.tensor([1.0, 3.0, 9.0, 27.0, 81.0]))
+        assert not bias[:5].any()
+        assert not bias[10:].any()
+    assert not GRUPolicy(3, 2, generator(0), hidden=5).params()["actor_gru_in_b"].any()
+
+
+def test_a_longer_span_remembers_for_longer() -> None:
+    """The share of two different memories' distance that is left after 50 steps without any input."""
+    left = {}
+    for span in (1.0, 200.0):
+        policy = GRUPolicy(3, 2, generator(0), hidden=32, span=span)
+        memory, nothing = normal((2, 32), generator(1), torch.float32), torch.zeros(2, policy.input_size)
+        before = (memory[0] - memory[1]).norm()
+        for _ in range(50):
+            memory = policy.remember(policy.params(), memory, nothing)
+        left[span] = float((memory[0] - memory[1]).norm() / before)
+    assert left[200.0] > 10 * left[1.0]
+
+
+@pytest.mark.parametrize("value", [0.9, 0, -1, float("nan"), float("inf")])
+def test_a_senseless_span_is_refused(value: float) -> None:
+    with pytest.raises(ValueError, match=f"span = {value}: a number of steps is needed, at least 1"):
+        GRUPolicy(3, 2, generator(0), span=value)
+
+
+def share_remembered(policy: GRUPolicy, trials: int = 2000) -> float:
+    """R2, on a fourth of the trials, of what each pair last paid, read out linearly after 40 random actions."""
+    tasks = TabularMDP(num_states=4, num_actions=3, horizon=20)
+    plain = GRUPolicy.for_tasks(tasks, generator(0), hidden=4)
+    still = {name: torch.zeros_like(p) for name, p in plain.params().items()}  # acts evenly
+    batch = trial(tasks, plain, still, tasks.sample(trials, generator(3)), 2, generator(4))
+    pairs = (batch.observations.argmax(-1) * 3 + batch.actions).flatten(1)  # [N, L]
+    paid = torch.zeros(trials, 12)
+    for j in range(39):  # what the last step paid has not been read yet
+        paid.scatter_(1, pairs[:, j : j + 1], batch.rewards.flatten(1)[:, j : j + 1])
+    with torch.no_grad():
+        memory = policy.unroll(policy.params(), policy.inputs(batch))[0][:, -1]
+    x, cut = torch.cat([memory, torch.ones(trials, 1)], 1).double(), 3 * trials // 4
+    gram = x[:cut].mT @ x[:cut] + torch.eye(x.shape[1])
+    read = x[cut:] @ torch.linalg.solve(gram, x[:cut].mT @ paid[:cut].double())
+    truth = paid[cut:].double()
+    return float(1 - ((read - truth).square().mean() / (truth - truth.mean(0)).square().mean()))
+
+
+def test_a_keyed_memory_holds_what_each_pair_paid_before_any_training() -> None:
+    tasks = TabularMDP(num_states=4, num_actions=3, horizon=20)
+    plain = GRUPolicy.for_tasks(tasks, generator(0), hidden=96)
+    assert share_remembered(keyed(plain, generator(1))) > 0.5
+    assert share_remembered(plain) < 0.25
+    assert share_remembered(GRUPolicy.for_tasks(tasks, generator(0), hidden=96, span=40)) < 0.25
+
+
+@pytest.mark.parametrize("separate", [False, True])
+def test_a_keyed_memory_is_an_ordinary_one_with_other_weights(separate: bool) -> None:
+    plain = GRUPolicy(5, 3, generator(0), hidden=16, separate=separate, dtype=F64)
+    policy, again, other = (keyed(plain, generator(seed)) for seed in (1, 1, 2))
+    for name, p in policy.params().items():
+        assert torch.equal(p, again.params()[name])
+        assert torch.equal(p, plain.params()[name]) == ("gru" not in name or name.endswith("memory_b"))
+    assert not torch.equal(policy.params()["actor_gru_in"], other.params()["actor_gru_in"])
+    observation = torch.zeros(5, 11, dtype=F64)
+    observation[:, :5] = torch.eye(5)
+    for owner in ("actor", "critic") if separate else ("actor",):
+        memory = by_equations(policy.params(), torch.zeros(5, 16, dtype=F64), observation[:, :10], owner)
+        held = policy.params()[f"{owner}_gru_in"][32:34, :5].mT.tanh()  # what the holding units would be told
+        torch.testing.assert_close(memory[:, :2], held, atol=0.06, rtol=0)
+        assert memory[:, 8:].abs().max() == 0  # nothing was paid, nothing is written
+
+
+def test_too_few_units_for_three_roles_are_refused() -> None:
+    with pytest.raises(ValueError, match="hidden = 7: at least 8 units"):
+        keyed(GRUPolicy(3, 2, generator(0), hidden=7), generator(1))
 
 
 # --- From parameters, and what is refused -----------------------------------------------------------------------------

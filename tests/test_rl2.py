@@ -25,7 +25,7 @@ from metarl_lite.recurrent import GRUPolicy
 from metarl_lite.returns import gae
 from metarl_lite.rl2 import RL2History, rl2
 from metarl_lite.rng import generator, normal
-from metarl_lite.rollout import trial
+from metarl_lite.rollout import Noise, draw_noise, trial
 from metarl_lite.tasks import (
     BernoulliBandit,
     CartPoleTasks,
@@ -365,6 +365,80 @@ def test_sampled_trials_estimate_the_gradient(monkeypatch: pytest.MonkeyPatch) -
     assert standard_errors_off() > 8
 
 
+# --- The same luck for all trials of a task ---------------------------------------------------------------------------
+
+
+def less_the_mean(advantages: Tensor, mask: Tensor, group: int) -> Tensor:
+    """`compared` without its division by the spread, which is another number for every batch."""
+    pairs = advantages.reshape(-1, group, *advantages.shape[1:])
+    return (pairs - pairs.mean(1, keepdim=True)).reshape(advantages.shape)
+
+
+def joined(one: Rollout, other: Rollout) -> Rollout:
+    return Rollout(**{n: torch.cat([x, getattr(other, n)]) for n, x in vars(one).items() if x is not None})
+
+
+def test_the_same_luck_for_two_trials_leaves_the_gradient_where_it_was(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Over all lucks and all pairs of action sequences: half of the exact gradient, for each is half of its mean."""
+    monkeypatch.setattr(actor_critic, "compared", less_the_mean)
+    policy, theta, slope = exact()
+    batch, config = histories(), replace(PLAIN, num_tasks=1, trials=2, normalise=True)
+    actions, rewards, table = batch.actions.flatten(1), batch.rewards.flatten(1), torch.tensor(P, dtype=F64)
+    paid = torch.where(rewards == 1, table[actions], 1 - table[actions]).prod(1)
+    acted = probabilities(theta, batch).detach() / paid  # what the policy has to do with a history's probability
+    of_luck = {(1, 1): P[0], (0, 1): P[1] - P[0], (0, 0): 1 - P[1]}  # what the arms would pay, by one number for both
+    weights = torch.zeros(64, 64, dtype=F64)  # of pairs of histories that met the same luck
+    for luck in product(of_luck, repeat=PULLS):
+        would_pay = torch.tensor(luck, dtype=F64).T[actions, torch.arange(PULLS)]
+        met = acted * (would_pay == rewards).all(1)
+        weights += np.prod([of_luck[pay] for pay in luck]) * met.unsqueeze(1) * met
+    assert weights.sum().item() == pytest.approx(1, abs=1e-12)
+    together = torch.zeros_like(slope)
+    for i, j in weights.nonzero().tolist():
+        pair = joined(one_of(batch, i), one_of(batch, j))
+        together += -PULLS * weights[i, j] * gradient(a2c, policy, theta, pair, config, 0.0)
+    torch.testing.assert_close(together, slope / 2, rtol=1e-9, atol=1e-12)
+
+
+def spread_of_the_gradient(common_noise: bool, draws: int = 60) -> float:
+    """The variance of the estimated gradient in games of 30 pulls, summed over its coordinates."""
+    tasks = BernoulliBandit(3, horizon=1, dtype=F64)
+    policy = moved(GRUPolicy.for_tasks(tasks, generator(0), hidden=3))
+    task = {name: leaf.repeat_interleave(8, 0) for name, leaf in tasks.sample(4, generator(1)).items()}
+    config = replace(PLAIN, num_tasks=4, trials=8, normalise=True, episodes=30)
+    gen, found = generator(2), []
+    for _ in range(draws):
+        noise = draw_noise(tasks, policy, *((4, 30, gen) if common_noise else (32, 30, gen)),
+                           copies=8 if common_noise else 1)  # fmt: skip
+        batch = trial(tasks, policy, policy.params(), task, 30, noise=noise)
+        found.append(gradient(a2c, policy, policy.params(), batch, config, 0.0))
+    return float(torch.stack(found).var(0).sum())
+
+
+def test_the_same_luck_makes_the_gradient_steadier(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(actor_critic, "compared", less_the_mean)
+    apart, together = spread_of_the_gradient(False), spread_of_the_gradient(True)
+    assert together < 0.7 * apart
+
+
+def test_trials_of_a_task_have_the_same_luck_only_if_that_is_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    met: list[Noise] = []
+
+    def watched(*args: Any, noise: Noise) -> Rollout:
+        met.append(noise)
+        return trial(*args, noise=noise)
+
+    monkeypatch.setattr(MODULE, "trial", watched)
+    for common in (False, True):
+        met.clear()
+        tiny(replace(TINY, iterations=2, common_noise=common))
+        for noise in met:
+            assert noise.step.shape[:2] == noise.action.shape[:2] == (6, 3)
+            assert torch.equal(noise.step[0::2], noise.step[1::2]) == common
+            assert not torch.equal(noise.action[0::2], noise.action[1::2])
+            assert len(noise.step[0::2].unique(dim=0)) == 3, "other tasks have other luck"
+
+
 # --- Runs -------------------------------------------------------------------------------------------------------------
 
 TINY = RL2Config(iterations=7, num_tasks=3, trials=2, episodes=3, minibatches=2)
@@ -428,9 +502,9 @@ def test_the_history_is_what_happened() -> None:
 def test_the_trials_of_a_task_stand_in_a_row(monkeypatch: pytest.MonkeyPatch) -> None:
     met: list[Tensor] = []
 
-    def watched(tasks: Any, policy: Any, params: Any, task: Task, *rest: Any) -> Rollout:
+    def watched(tasks: Any, policy: Any, params: Any, task: Task, *rest: Any, **noise: Any) -> Rollout:
         met.append(task["probabilities"])
-        return trial(tasks, policy, params, task, *rest)
+        return trial(tasks, policy, params, task, *rest, **noise)
 
     monkeypatch.setattr(MODULE, "trial", watched)
     tiny()
@@ -441,17 +515,21 @@ def test_the_trials_of_a_task_stand_in_a_row(monkeypatch: pytest.MonkeyPatch) ->
     assert not torch.equal(met[0], met[1]), "every iteration has fresh tasks"
 
 
-def test_the_rate_and_the_bonus_fall_on_straight_lines(monkeypatch: pytest.MonkeyPatch) -> None:
-    met: list[tuple[float, float]] = []
+def test_the_rate_the_bonus_and_the_discount_move_on_straight_lines(monkeypatch: pytest.MonkeyPatch) -> None:
+    met: list[tuple[float, float, float]] = []
 
     def watched(policy: Any, theta: Any, adam: Any, batch: Any, config: Any, bonus: float, gen: Any) -> Any:
-        met.append((adam.optimiser.param_groups[0]["lr"], bonus))
+        met.append((adam.optimiser.param_groups[0]["lr"], bonus, config.discount))
         return a2c(policy, theta, adam, batch, config, bonus, gen)
 
     monkeypatch.setitem(actor_critic.UPDATES, "a2c", watched)
-    tiny(replace(TINY, iterations=4, lr=0.1, final_lr=0.02, entropy=0.4, final_entropy=0.2))
-    expected = torch.tensor([(0.1, 0.4), (0.08, 0.35), (0.06, 0.3), (0.04, 0.25)])
+    config = replace(TINY, iterations=4, lr=0.1, final_lr=0.02, entropy=0.4, final_entropy=0.2, discount=0.5)
+    tiny(replace(config, final_discount=0.9))
+    expected = torch.tensor([(0.1, 0.4, 0.5), (0.08, 0.35, 0.6), (0.06, 0.3, 0.7), (0.04, 0.25, 0.8)])
     torch.testing.assert_close(torch.tensor(met), expected)
+    met.clear()
+    tiny(config)
+    assert {discount for *_, discount in met} == {0.5}
 
 
 # --- Interrupted runs -------------------------------------------------------------------------------------------------
@@ -551,6 +629,7 @@ BAD = [
     *((n, v) for n in ("discount", "gae_lambda") for v in (-0.1, 1.1, NAN, "much")),
     *((n, v) for n in ("entropy", "final_entropy", "value_weight") for v in (-0.1, NAN, INF, "much")),
     *(("final_lr", v) for v in (-0.1, 0.02, NAN, "much")),
+    *(("final_discount", v) for v in (-0.1, 1.1, NAN, "much")),
     ("algorithm", "trpo"),
 ]
 
