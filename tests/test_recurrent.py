@@ -247,7 +247,7 @@ def test_a_longer_span_remembers_for_longer() -> None:
         before = (memory[0] - memory[1]).norm()
         for _ in range(50):
             memory = policy.remember(policy.params(), memory, nothing)
-        left[span] = float((memory[0] - memory[1]).norm() / before)
+        left[span] = ((memory[0] - memory[1]).norm() / before).item()
     assert left[200.0] > 10 * left[1.0]
 
 
