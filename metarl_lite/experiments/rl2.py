@@ -73,7 +73,7 @@ BANDIT_CELLS: dict[tuple[int, int], dict[str, Any]] = {
 }
 #: Decision processes: at first only the next reward counts, which already teaches to remember what was paid where.
 MDPS = RL2Config(
-    iterations=3000,
+    iterations=7000,
     num_tasks=32,
     trials=4,
     common_noise=True,
@@ -84,12 +84,13 @@ MDPS = RL2Config(
     entropy=0.1,
 )
 #: Longer trials start from the agent of the next shorter ones.
+FROM_SHORTER: dict[str, Any] = {"discount": 0.9, "num_tasks": 16, "trials": 8, "entropy": 0.03, "lr": 5e-3}
 MDP_CELLS: dict[int, dict[str, Any]] = {
     10: {"keys": True},
-    25: {"start": "mdp-n10"},
-    50: {"start": "mdp-n25"},
-    75: {"start": "mdp-n50"},
-    100: {"start": "mdp-n75"},
+    25: {"start": "mdp-n10", "iterations": 2000, **FROM_SHORTER},
+    50: {"start": "mdp-n25", "iterations": 900, **FROM_SHORTER},
+    75: {"start": "mdp-n50", "iterations": 600, **FROM_SHORTER},
+    100: {"start": "mdp-n75", "iterations": 450, **FROM_SHORTER},
 }
 
 

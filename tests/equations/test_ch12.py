@@ -18,8 +18,8 @@ from metarl_lite.oracles.grid import gridnavi_optimal_path, gridnavi_optimal_val
 from metarl_lite.published import BANDITS, MDPS
 from metarl_lite.recurrent import GRUPolicy
 from metarl_lite.rng import generator, normal, uniform
-from metarl_lite.rollout import trial
-from metarl_lite.tasks import CartPoleTasks
+from metarl_lite.rollout import draw_noise, trial
+from metarl_lite.tasks import BernoulliBandit, CartPoleTasks
 from metarl_lite.types import Params, Rollout
 
 F64 = torch.float64
@@ -168,3 +168,25 @@ def test_eq_share_of_optimum(arms: int) -> None:
     for rule, expected in ((random_arm, 0.0), (bayes_optimal(arms, pulls), 1.0)):
         score = (play(rule, probabilities, pulls, generator(5)).sum(1) - pulls / 2) / reach
         assert abs(score.mean().item() - expected) < 4 * score.std().item() / 20_000**0.5
+
+
+@pytest.mark.parametrize(("p", "q"), [(0.2, 0.7), (0.9, 0.4), (0.5, 0.5)])
+def test_eq_same_luck(p: float, q: float) -> None:
+    """Exactly, by integrating over u; and what the family pays for the same number, or for two, has these variances."""
+    delta = abs(p - q)
+    fraction = {pay: 0.0 for pay in itertools.product((0, 1), repeat=2)}  # of u in [0, 1], by what the two arms pay
+    for low, high in itertools.pairwise(sorted({0.0, p, q, 1.0})):
+        fraction[int(low < p), int(low < q)] += high - low
+    mean = sum(f * (r - s) for (r, s), f in fraction.items())
+    same = sum(f * (r - s - mean) ** 2 for (r, s), f in fraction.items())
+    assert same == pytest.approx(delta * (1 - delta), abs=1e-12)
+    count = 200_000
+    tasks, arms = BernoulliBandit(2, horizon=1, dtype=F64), torch.tensor([0, 1]).repeat(count)
+    task = {"probabilities": torch.tensor([p, q], dtype=F64).expand(2 * count, 2)}
+    policy = GRUPolicy.for_tasks(tasks, generator(0), hidden=4)
+    for copies, expected in ((2, same), (1, p * (1 - p) + q * (1 - q))):
+        noise = draw_noise(tasks, policy, 2 * count // copies, 1, generator(1), copies=copies).step[:, 0, 0]
+        state = tasks.reset(task, noise.new_zeros(2 * count, 0))
+        paid = tasks.step(task, state, arms, noise)[1].reshape(count, 2)
+        variance = (paid[:, 0] - paid[:, 1]).var().item()
+        assert variance == pytest.approx(expected, abs=4 * math.sqrt(1 / count))
