@@ -174,7 +174,7 @@ def test_eq_share_of_optimum(arms: int) -> None:
 def test_eq_same_luck(p: float, q: float) -> None:
     """Exactly, by integrating over u; and what the family pays for the same number, or for two, has these variances."""
     delta = abs(p - q)
-    fraction = {pay: 0.0 for pay in itertools.product((0, 1), repeat=2)}  # of u in [0, 1], by what the two arms pay
+    fraction = dict.fromkeys(itertools.product((0, 1), repeat=2), 0.0)  # of u in [0, 1], by what the two arms pay
     for low, high in itertools.pairwise(sorted({0.0, p, q, 1.0})):
         fraction[int(low < p), int(low < q)] += high - low
     mean = sum(f * (r - s) for (r, s), f in fraction.items())
