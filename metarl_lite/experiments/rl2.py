@@ -35,8 +35,7 @@ from .base import TEST_SEED, Experiment
 #: A good discount of the Gittins index, and a good c of UCB1, for games of n pulls: about 1 / (1 - discount) = n.
 BEST = {10: (0.9, 0.1), 100: (0.99, 0.2), 500: (0.999, 0.2)}
 BANDITS = RL2Config(iterations=5000, num_tasks=64, discount=1.0, gae_lambda=1.0)
-#: In longer games nearly all that a trial earns is luck that it shares with the others of its task, if they have the
-#: same. What is left is compared; a critic would add little.
+#: In longer games the trials of a task have the same luck, and are compared with each other only: a critic did no good.
 LONGER: dict[str, Any] = {
     "num_tasks": 16,
     "common_noise": True,
@@ -46,7 +45,8 @@ LONGER: dict[str, Any] = {
     "final_discount": 1.0,
     "hidden": 128,
 }
-LONGEST = LONGER | {"iterations": 800, "lr": 3e-3, "entropy": 0.02, "discount": 0.99}
+#: Games of 500 pulls are played well by the agents for 100 already: what is left is small steps.
+LONGEST = LONGER | {"iterations": 300, "lr": 1e-3, "entropy": 0.01, "discount": 0.99}
 #: An older recipe, of a cell that met its aim: from the agent of ten pulls on, with a critic, which is fitted anew and
 #: must not disturb the memory.
 WITH_CRITIC: dict[str, Any] = {
@@ -66,7 +66,7 @@ BANDIT_CELLS: dict[tuple[int, int], dict[str, Any]] = {
     (10, 50): {"instances": 200_000, "hidden": 128, "lr": 5e-3},
     (100, 5): {"start": "bandit-k5-n10", **WITH_CRITIC},
     (100, 10): {**LONGER, "span": 100},
-    (100, 50): {**LONGER, "span": 100},
+    (100, 50): {**LONGER, "start": "bandit-k50-n100-first", "iterations": 3000, "lr": 5e-3, "entropy": 0.01},
     (500, 5): {**LONGEST, "start": "bandit-k5-n100"},
     (500, 10): {**LONGEST, "start": "bandit-k10-n100"},
     (500, 50): {**LONGEST, "start": "bandit-k50-n100"},
@@ -84,13 +84,20 @@ MDPS = RL2Config(
     entropy=0.1,
 )
 #: Longer trials start from the agent of the next shorter ones.
-FROM_SHORTER: dict[str, Any] = {"discount": 0.9, "num_tasks": 16, "trials": 8, "entropy": 0.03, "lr": 5e-3}
+FROM_SHORTER: dict[str, Any] = {
+    "num_tasks": 16,
+    "trials": 8,
+    "lr": 5e-3,
+    "entropy": 0.01,
+    "discount": 0.9,
+    "final_discount": 0.97,
+}
 MDP_CELLS: dict[int, dict[str, Any]] = {
     10: {"keys": True},
-    25: {"start": "mdp-n10", "iterations": 2000, **FROM_SHORTER},
-    50: {"start": "mdp-n25", "iterations": 900, **FROM_SHORTER},
-    75: {"start": "mdp-n50", "iterations": 600, **FROM_SHORTER},
-    100: {"start": "mdp-n75", "iterations": 450, **FROM_SHORTER},
+    25: {"start": "mdp-n10", "iterations": 1500, **FROM_SHORTER},
+    50: {"start": "mdp-n25", "iterations": 600, **FROM_SHORTER},
+    75: {"start": "mdp-n50", "iterations": 400, **FROM_SHORTER},
+    100: {"start": "mdp-n75", "iterations": 300, **FROM_SHORTER},
 }
 
 
@@ -161,11 +168,11 @@ def weights_folder(folder: Path) -> Path:
 
 def bandit_run(
     config: RL2Config, folder: Path, *, arms: int, pulls: int, start: str | None = None, hidden: int = 64,
-    span: float = 1.0, instances: int = 20_000, **changes: Any,
+    span: float = 1.0, instances: int = 20_000, part: str = "", **changes: Any,
 ) -> dict[str, Any]:  # fmt: skip
     """One agent for k arms and n pulls, beside the agents that count."""
     tasks, config = BernoulliBandit(arms, horizon=1), replace(config, episodes=pulls, **changes)
-    policy, result = train(f"bandit-k{arms}-n{pulls}", tasks, config, folder, start, hidden, seed=arms, span=span)
+    policy, result = train(f"bandit-k{arms}-n{pulls}{part}", tasks, config, folder, start, hidden, seed=arms, span=span)
     return result | bandit_scores(policy, tasks, pulls, instances) | {"changes": changes}
 
 
@@ -276,7 +283,9 @@ def grid_scores(policy: GRUPolicy, tasks: GridGoal, episodes: int, each: int = 1
 EXPERIMENTS: dict[str, Experiment] = {
     "rl2-bandits": Experiment(
         "RL2 on Bernoulli bandits with k arms and n pulls, beside the agents that count",
-        {
+        # Of fifty arms one training run was not enough; a second one goes on from it.
+        {"fifty arms, first": partial(bandit_run, arms=50, pulls=100, part="-first", span=100, **LONGER)}
+        | {
             f"n={pulls}, k={arms}": partial(bandit_run, arms=arms, pulls=pulls, **options)
             for (pulls, arms), options in BANDIT_CELLS.items()
         },
