@@ -69,7 +69,7 @@ BANDIT_CELLS: dict[tuple[int, int], dict[str, Any]] = {
     (100, 50): {**LONGER, "start": "bandit-k50-n100-first", "iterations": 3000, "lr": 5e-3, "entropy": 0.01},
     (500, 5): {**LONGEST, "start": "bandit-k5-n100"},
     (500, 10): {**LONGEST, "start": "bandit-k10-n100"},
-    (500, 50): {**LONGEST, "start": "bandit-k50-n100", "iterations": 700, "lr": 5e-3, "entropy": 0.03},
+    (500, 50): {**LONGEST, "start": "bandit-k50-n100"},
 }
 #: Decision processes: at first only the next reward counts, which already teaches to remember what was paid where.
 MDPS = RL2Config(
