@@ -21,7 +21,7 @@ ORDER = [
     "exercises.ch00", "exercises.ch01", "exercises.ch02", "exercises.ch03", "exercises.ch04", "exercises.ch05",
     "exercises.ch06", "exercises.ch07", "exercises.ch08", "exercises.ch09", "exercises.ch10", "exercises.ch11",
     "exercises.ch12", "exercises.ch13", "exercises", "check", "", "experiments.base", "experiments.maml",
-    "experiments.rl2", "experiments", "__main__",
+    "experiments.rl2", "experiments.rl2_mdps", "experiments", "__main__",
 ]  # fmt: skip
 FILES = sorted(PACKAGE.rglob("*.py"))
 

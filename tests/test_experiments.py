@@ -11,6 +11,7 @@ import torch
 
 from metarl_lite.checkpoint import load
 from metarl_lite.experiments import rl2 as experiments
+from metarl_lite.experiments import rl2_mdps
 from metarl_lite.experiments.base import TEST_SEED
 from metarl_lite.oracles.bandits import greedy, play
 from metarl_lite.oracles.posterior import known_mdp_value, learn_mdps, psrl
@@ -85,7 +86,7 @@ def test_the_package_keeps_its_weights_in_a_folder_of_their_own(tmp_path: Path) 
 def test_scores_are_those_of_the_same_decision_processes() -> None:
     tasks = TabularMDP(num_states=3, num_actions=2, horizon=4)
     policy = GRUPolicy.for_tasks(tasks, generator(0), hidden=8)
-    scores = experiments.mdp_scores(policy, tasks, 2, 300)
+    scores = rl2_mdps.mdp_scores(policy, tasks, 2, 300)
     task = tasks.sample(300, generator(TEST_SEED))
     batch = trial(tasks, policy, policy.params(), task, 2, generator(TEST_SEED + 1))
     by_hand = 0.0
@@ -104,6 +105,6 @@ def test_scores_are_those_of_the_same_decision_processes() -> None:
 def test_a_memory_with_keys_is_one_that_training_starts_from(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     met = []
     monkeypatch.setattr(experiments, "keyed", lambda policy, gen: met.append(policy.hidden) or keyed(policy, gen))
-    result = experiments.mdp_run(replace(CONFIG, iterations=1), tmp_path, episodes=2, hidden=8, keys=True, instances=20)
+    result = rl2_mdps.mdp_run(replace(CONFIG, iterations=1), tmp_path, episodes=2, hidden=8, keys=True, instances=20)
     assert met == [8]
     assert (result["weights"], result["hidden"], result["changes"]) == ("mdp-n2", 8, {})

@@ -1,4 +1,4 @@
-"""The recorded experiments of chapters 11 to 13: RL2 on bandits, on random MDPs and on GridNavi.
+"""The recorded experiments of chapters 11 to 13: RL2 on bandits and on GridNavi.
 
 Every run trains one agent, keeps its weights as a file `NAME.safetensors` that `actor(NAME)` loads, and puts it beside
 the oracles on the same tasks.
@@ -19,16 +19,12 @@ from ..checkpoint import WEIGHTS, load, save
 from ..evaluate import trial_returns
 from ..oracles.bandits import Rule, greedy, ots, play, random_arm, thompson, ucb1
 from ..oracles.gittins import gittins
-from ..oracles.posterior import Rule as MDPRule
-from ..oracles.posterior import greedy as greedy_mdp
-from ..oracles.posterior import known_mdp_value, learn_mdps, psrl
 from ..recurrent import GRUPolicy, keyed
 from ..rl2 import RL2Config, RL2History, rl2
 from ..rng import generator
 from ..tasks.bandits import BernoulliBandit
 from ..tasks.base import TaskDistribution
 from ..tasks.navigation import GridGoal
-from ..tasks.tabular import TabularMDP
 from ..types import Rollout, Task
 from .base import TEST_SEED, Experiment
 
@@ -70,35 +66,6 @@ BANDIT_CELLS: dict[tuple[int, int], dict[str, Any]] = {
     (500, 5): {**LONGEST, "start": "bandit-k5-n100"},
     (500, 10): {**LONGEST, "start": "bandit-k10-n100"},
     (500, 50): {**LONGEST, "start": "bandit-k50-n100"},
-}
-#: Decision processes: at first only the next reward counts, which already teaches to remember what was paid where.
-MDPS = RL2Config(
-    iterations=7000,
-    num_tasks=32,
-    trials=4,
-    common_noise=True,
-    discount=0.0,
-    final_discount=0.95,
-    gae_lambda=1.0,
-    value_weight=0.0,
-    entropy=0.1,
-)
-#: Longer trials start from the agent of the next shorter ones, which remembers well. What is left to learn is to
-#: explore for longer: a pair that was tried pays at the next visits of its state, ten steps from one to the next.
-FROM_SHORTER: dict[str, Any] = {
-    "num_tasks": 8,
-    "trials": 16,
-    "lr": 5e-3,
-    "entropy": 0.03,
-    "discount": 0.97,
-    "final_discount": 0.99,
-}
-TO_25: dict[str, Any] = {"start": "mdp-n10", "iterations": 1500, **FROM_SHORTER}
-MDP_CELLS: dict[int, dict[str, Any]] = {
-    25: {"start": "mdp-n25-first", "iterations": 1500, **FROM_SHORTER, "lr": 3e-3, "discount": 0.98},
-    50: {"start": "mdp-n25-first", "iterations": 350, **FROM_SHORTER},
-    75: {"start": "mdp-n50", "iterations": 150, **FROM_SHORTER, "lr": 3e-3},
-    100: {"start": "mdp-n75", "iterations": 100, **FROM_SHORTER, "lr": 3e-3},
 }
 
 
@@ -223,43 +190,6 @@ def compared(mine: Tensor, others: dict[str, Tensor]) -> dict[str, Any]:
     }
 
 
-def mdp_run(
-    config: RL2Config, folder: Path, *, episodes: int, start: str | None = None, hidden: int = 128, keys: bool = False,
-    instances: int = 4000, part: str = "", **changes: Any,
-) -> dict[str, Any]:  # fmt: skip
-    """One agent for random decision processes in trials of n episodes, beside the agents that count."""
-    tasks, config = TabularMDP(), replace(config, episodes=episodes, **changes)
-    name = f"mdp-n{episodes}{part}"
-    policy, result = train(name, tasks, config, folder, start, hidden, seed=episodes, keys=keys)
-    return result | mdp_scores(policy, tasks, episodes, instances) | {"changes": changes}
-
-
-def mdp_scores(policy: GRUPolicy, tasks: TabularMDP, episodes: int, instances: int) -> dict[str, Any]:
-    """An agent and those that count, on the same decision processes, by the mean rewards of what they do.
-
-    "psrl 0" believes, wrongly, that mean rewards are 0 on average, and "known" is the exact value of knowing the
-    process.
-    """
-    task = tasks.sample(instances, generator(TEST_SEED))
-    mine = trial_returns(tasks, policy, task, episodes, generator(TEST_SEED + 1), score=mean_rewards_of_pairs)
-    agents: dict[str, tuple[MDPRule, float, float]] = {  # rule, prior mean, epsilon
-        "random": (greedy_mdp, 1.0, 1.0),
-        "greedy": (greedy_mdp, 1.0, 0.0),
-        "psrl": (psrl, 1.0, 0.0),
-        "psrl 0": (psrl, 0.0, 0.0),
-    }
-    others = {"known": episodes * known_mdp_value(tasks, task).double()}
-    for seed, (name, (rule, prior, epsilon)) in enumerate(agents.items(), TEST_SEED + 2):
-        others[name] = learn_mdps(rule, tasks, task, episodes, generator(seed), prior, epsilon).double().sum(1)
-    return compared(mine.double().sum(1), others)
-
-
-def mean_rewards_of_pairs(task: Task, batch: Rollout) -> Tensor:
-    """The mean reward of the state and action of every step of a decision process, summed over episodes, `[N, E]`."""
-    pairs = batch.observations.argmax(-1) * task["rewards"].shape[-1] + batch.actions  # [N, E, T]
-    return task["rewards"].flatten(1).gather(1, pairs.flatten(1)).reshape(pairs.shape).sum(-1)
-
-
 def grid_run(config: RL2Config, folder: Path, *, hidden: int = 64, **changes: Any) -> dict[str, Any]:
     """One agent for GridNavi."""
     tasks, config = GridGoal(), replace(config, **changes)
@@ -292,15 +222,6 @@ EXPERIMENTS: dict[str, Experiment] = {
             for (pulls, arms), options in BANDIT_CELLS.items()
         },
         BANDITS,
-    ),
-    "rl2-mdps": Experiment(
-        "RL2 on random decision processes of ten states and five actions, beside the agents that count",
-        {
-            "n=10": partial(mdp_run, episodes=10, keys=True),
-            "25 episodes, first": partial(mdp_run, episodes=25, part="-first", **TO_25),
-        }
-        | {f"n={episodes}": partial(mdp_run, episodes=episodes, **options) for episodes, options in MDP_CELLS.items()},
-        MDPS,
     ),
     # Chosen by its return among the settings that were tried; twice as many iterations of it ended at 36.69.
     "gridnavi": Experiment(
