@@ -31,7 +31,8 @@ from .base import TEST_SEED, Experiment
 #: A good discount of the Gittins index, and a good c of UCB1, for games of n pulls: about 1 / (1 - discount) = n.
 BEST = {10: (0.9, 0.1), 100: (0.99, 0.2), 500: (0.999, 0.2)}
 BANDITS = RL2Config(iterations=5000, num_tasks=64, discount=1.0, gae_lambda=1.0)
-#: In longer games the trials of a task have the same luck, and are compared with each other only: a critic did no good.
+#: In longer games the trials of a task have the same luck, and are compared with each other only: a critic did no good
+#: in short trials.
 LONGER: dict[str, Any] = {
     "num_tasks": 16,
     "common_noise": True,
