@@ -72,6 +72,8 @@ class RL2Config:
         count = self.num_tasks * self.trials
         if self.algorithm == "ppo" and self.minibatches > count:
             raise ValueError(f"minibatches = {self.minibatches}: only {count} trials (num_tasks times trials) to part.")
+        if self.common_noise and self.trials == 1:
+            raise ValueError("common_noise=True, trials = 1: no other trial to share luck with; set trials=8, say.")
         if self.normalise and count == 1:
             raise ValueError("num_tasks = trials = 1: nothing to compare one trial with; set normalise=False.")
 

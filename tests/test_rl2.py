@@ -647,6 +647,8 @@ def test_numbers_that_do_not_go_together_are_refused() -> None:
     with pytest.raises(ValueError, match=r"num_tasks = trials = 1: nothing to compare one trial with.*normalise=False"):
         RL2Config(num_tasks=1, trials=1)
     RL2Config(num_tasks=1, trials=1, normalise=False)
+    with pytest.raises(ValueError, match="common_noise=True, trials = 1: no other trial to share luck with"):
+        RL2Config(num_tasks=2, trials=1, common_noise=True)
 
 
 @pytest.mark.parametrize("every", [0, -1, 1.5])
