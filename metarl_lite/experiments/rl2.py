@@ -226,8 +226,8 @@ EXPERIMENTS: dict[str, Experiment] = {
         },
         BANDITS,
     ),
-    # The weight of the entropy is large, so that the search is settled late. With that of the live run, in as many
-    # steps, an agent keeps to the first fair path that it finds.
+    # Ten times the live run's weight of the entropy, and that of the live run. With either, one seed ends at the
+    # optimum and another keeps to a path that misses it by up to 2.7 %.
     "gridnavi": Experiment(
         "RL2 on GridNavi: a 5 x 5 grid, four episodes of 15 steps, an unknown goal",
         {
