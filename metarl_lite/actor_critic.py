@@ -101,13 +101,12 @@ def with_trial_advantages(batch: Rollout, values: Tensor, config: RL2Config) -> 
 def judge(
     policy: GRUPolicy, theta: Params, inputs: Tensor, batch: Rollout, config: RL2Config
 ) -> tuple[Distribution, Tensor, Tensor]:
-    """One pass over whole trials: distributions of the actions `[B, E, T, A]`, values `[B, E, T]`, and `own_loss`."""
-    actor, critic = policy.unroll(theta, inputs)  # [B, L, H] each
-    own_loss = policy.own_loss(theta, actor, batch)
+    """One pass over whole trials: distributions `[B, E, T, A]`, values `[B, E, T]`, the actor's memory `[B, L, H]`."""
+    memory, critic = policy.unroll(theta, inputs)  # [B, L, H] each
     if not (config.critic_trains_memory or policy.separate):
         critic = critic.detach()  # what the critic would like to remember does not disturb what the actor needs
-    actor, critic = (m.reshape(*batch.rewards.shape, m.shape[-1]) for m in (actor, critic))  # [B, E, T, H]
-    return policy.distribution(theta, actor), policy.value(theta, critic), own_loss
+    actor, critic = (m.reshape(*batch.rewards.shape, m.shape[-1]) for m in (memory, critic))  # [B, E, T, H]
+    return policy.distribution(theta, actor), policy.value(theta, critic), memory
 
 
 def trial_loss(
@@ -157,11 +156,12 @@ def a2c(
 
     Source: Mnih et al. (2016), section 4; Wang et al. (2016), section 2.3.
     """
-    chosen, values, own_loss = judge(policy, theta, policy.inputs(batch), batch, config)
+    chosen, values, memory = judge(policy, theta, policy.inputs(batch), batch, config)
     batch, targets = with_trial_advantages(batch, values.detach(), config)
     log_prob = policy.log_prob_of(chosen, batch.actions).detach()
     loss, seen = trial_loss(policy, chosen, values, batch, targets, log_prob, config, bonus)
-    return seen | {"grad_norm": adam.step(torch.autograd.grad(loss + own_loss, list(theta.values())))}
+    loss = loss + policy.own_loss(theta, memory, batch)
+    return seen | {"grad_norm": adam.step(torch.autograd.grad(loss, list(theta.values())))}
 
 
 def ppo(
@@ -187,9 +187,10 @@ def ppo(
     for _ in range(config.epochs):
         for part in torch.randperm(len(inputs), generator=gen, device=gen.device).tensor_split(config.minibatches):
             some = some_trials(batch, part)
-            chosen, values, own_loss = judge(policy, theta, inputs[part], some, config)
+            chosen, values, memory = judge(policy, theta, inputs[part], some, config)
             loss, seen = trial_loss(policy, chosen, values, some, targets[part], old_log_prob[part], config, bonus)
-            seen["grad_norm"] = adam.step(torch.autograd.grad(loss + own_loss, list(theta.values())))
+            loss = loss + policy.own_loss(theta, memory, some)
+            seen["grad_norm"] = adam.step(torch.autograd.grad(loss, list(theta.values())))
     return seen
 
 

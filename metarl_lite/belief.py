@@ -107,6 +107,12 @@ class BeliefPolicy(GRUPolicy):
         known = memory[..., : self.hidden] @ weight[: self.hidden] + params["ask_b"]
         return known, torch.cat([observations, actions], -1) @ weight[self.hidden :]
 
+    @property
+    def numbers_of_a_step(self) -> int:
+        """As for any `GRUPolicy`, and the hidden units of the policy and, for every question, of the decoder."""
+        units, memory = self._params["ask_b"].numel(), self.hidden + self.input_size
+        return super().numbers_of_a_step + 4 * memory + units * (6 + 3 * self.queries)
+
     def own_loss(self, params: Params, memory: Tensor, batch: Rollout) -> Tensor:
         r"""How badly rewards of the trial are predicted from what was known at each step, one number.
 

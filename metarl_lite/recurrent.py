@@ -145,6 +145,11 @@ class GRUPolicy(Policy):
         """What the critic expects to come, `[...]`, from its memory `[..., H]`."""
         return torch.nn.functional.linear(memory, params["critic_w"].mT, params["critic_b"]).squeeze(-1)
 
+    @property
+    def numbers_of_a_step(self) -> int:
+        """How many numbers an update holds for each step of a trial: input, gates and heads, for the gradient too."""
+        return 2 * self.input_size + 14 * self.hidden * (2 if self.separate else 1) + 8 * self.action_size + 20
+
     def own_loss(self, params: Params, memory: Tensor, batch: Rollout) -> Tensor:
         """A loss that the network adds to that of reinforcement learning: none here, see `belief.BeliefPolicy`."""
         return memory.new_zeros(())

@@ -119,11 +119,11 @@ def rl2(
 
 def _check_memory(policy: GRUPolicy, config: RL2Config, length: int) -> None:
     """Refuses trials whose update would not fit: every step of every trial leaves its gates behind for the gradient."""
-    trials, grus, ppo = config.num_tasks * config.trials, 2 if policy.separate else 1, config.algorithm == "ppo"
+    trials, ppo = config.num_tasks * config.trials, config.algorithm == "ppo"
     at_once = math.ceil(trials / (config.minibatches if ppo else 1))
-    numbers = at_once * (2 * policy.input_size + 14 * policy.hidden * grus + 8 * policy.action_size + 20)
+    numbers = at_once * policy.numbers_of_a_step
     if ppo:  # and before its steps a pass over all trials, which leaves no gates
-        numbers += trials * (2 * policy.input_size + (3 + 2 * grus) * policy.hidden)
+        numbers += trials * (2 * policy.input_size + (5 if policy.separate else 3) * policy.hidden)
     check_memory(
         policy.dtype.itemsize * length * numbers,
         f"one step on {at_once} trials of {length} steps with {policy.hidden} hidden units",

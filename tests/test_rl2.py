@@ -682,6 +682,7 @@ MEASURE = """
 import json, sys
 from pathlib import Path
 import torch
+from metarl_lite.belief import BeliefPolicy
 from metarl_lite.recurrent import GRUPolicy
 from metarl_lite.rl2 import RL2Config, rl2
 from metarl_lite.rng import generator
@@ -692,12 +693,13 @@ def peak():
 
 torch.set_num_threads(1)
 options = json.loads(sys.argv[1])
-dtype, separate = getattr(torch, options.pop("dtype")), options.pop("separate")
+dtype, kind = getattr(torch, options.pop("dtype")), BeliefPolicy if options.pop("belief", False) else GRUPolicy
+made = {name: options.pop(name) for name in ("separate", "queries") if name in options}
 tasks, estimate = BernoulliBandit(5, horizon=1, dtype=dtype), []
 sys.modules["metarl_lite.rl2"].check_memory = lambda needed, *rest: estimate.append(needed)
 
 def run(num_tasks, episodes):
-    policy = GRUPolicy.for_tasks(tasks, generator(0), separate=separate)
+    policy = kind.for_tasks(tasks, generator(0), **made)
     config = RL2Config(iterations=2, num_tasks=num_tasks, episodes=episodes, **options)
     rl2(tasks, policy, config, generator(0))
 
@@ -716,6 +718,9 @@ print(json.dumps(estimate[-1] / (peak() - before)))
         pytest.param('{"dtype": "float32", "separate": true, "algorithm": "a2c"}', marks=pytest.mark.slow),
         pytest.param('{"dtype": "float64", "separate": false, "algorithm": "a2c"}', marks=pytest.mark.slow),
         '{"dtype": "float32", "separate": false, "algorithm": "ppo", "minibatches": 16}',
+        '{"dtype": "float32", "belief": true, "algorithm": "a2c"}',
+        pytest.param('{"dtype": "float32", "belief": true, "algorithm": "ppo"}', marks=pytest.mark.slow),
+        pytest.param('{"dtype": "float32", "belief": true, "queries": 16, "algorithm": "a2c"}', marks=pytest.mark.slow),
     ],
 )
 def test_the_estimate_of_the_memory_is_right_within_a_factor_of_two(options: str) -> None:

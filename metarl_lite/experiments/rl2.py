@@ -29,7 +29,7 @@ from ..types import Rollout, Task
 from .base import TEST_SEED, Experiment
 
 #: A good discount of the Gittins index, and a good c of UCB1, for games of n pulls: about 1 / (1 - discount) = n.
-BEST = {10: (0.9, 0.1), 100: (0.99, 0.2), 500: (0.999, 0.2)}
+BEST = {10: (0.9, 0.1), 100: (0.99, 0.2), 250: (0.99, 0.2), 500: (0.999, 0.2)}
 BANDITS = RL2Config(iterations=5000, num_tasks=64, discount=1.0, gae_lambda=1.0)
 #: In longer games the trials of a task have the same luck, and are compared with each other only: a critic did no good
 #: in short trials.
@@ -56,7 +56,8 @@ WITH_CRITIC: dict[str, Any] = {
     "value_weight": 0.5,
     "critic_trains_memory": False,
 }
-#: What sets the cells of the bandits' table apart, in the order in which they are run.
+#: What sets the cells of the bandits' table apart, in the order in which they are run, and one game on the way to the
+#: longest.
 BANDIT_CELLS: dict[tuple[int, int], dict[str, Any]] = {
     (10, 5): {"instances": 200_000},
     (10, 10): {"instances": 200_000},
@@ -66,7 +67,15 @@ BANDIT_CELLS: dict[tuple[int, int], dict[str, Any]] = {
     (100, 50): {**LONGER, "start": "bandit-k50-n100-first", "iterations": 3000, "lr": 5e-3, "entropy": 0.01},
     (500, 5): {**LONGEST, "start": "bandit-k5-n100"},
     (500, 10): {**LONGEST, "start": "bandit-k10-n100"},
-    (500, 50): {**LONGEST, "start": "bandit-k50-n100"},
+    (250, 50): {
+        **LONGER,
+        "start": "bandit-k50-n100",
+        "iterations": 4000,
+        "lr": 5e-3,
+        "entropy": 0.005,
+        "discount": 0.99,
+    },
+    (500, 50): {**LONGEST, "start": "bandit-k50-n250"},
 }
 
 
