@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import platform
+import sys
 import tempfile
 from dataclasses import asdict, replace
 from importlib import metadata
@@ -19,7 +20,7 @@ from .experiments import EXPERIMENTS
 try:
     import typer
 except ImportError:
-    raise SystemExit("the command line needs typer: python -m pip install typer rich") from None
+    raise SystemExit(f"the command line needs typer: {sys.executable} -m pip install typer rich") from None
 
 RECORDED = Path(__file__).parent / "recorded"
 app = typer.Typer(add_completion=False, help="Recorded results of metarl_lite.")
@@ -54,12 +55,14 @@ def reproduce(name: str, folder: Path = RECORDED, quick: bool = False) -> None:
     record = record or {"name": name, "command": f"python -m metarl_lite reproduce {name}", "config": asdict(config)}
     record |= {"versions": _versions(), "machine": _machine()}
     record.setdefault("runs", {})
-    for key, run in runs.items():
-        if key not in record["runs"]:
-            typer.echo(f"{name}: {key} ({len(record['runs']) + 1} of {len(runs)})")
-            record["runs"][key] = run(config, folder)
-            write_atomically(path, (json.dumps(record, indent=1) + "\n").encode())
+    missing = [key for key in runs if key not in record["runs"]]
+    for key in missing:
+        typer.echo(f"{name}: {key} ({len(record['runs']) + 1} of {len(runs)})")
+        record["runs"][key] = runs[key](config, folder)
+        write_atomically(path, (json.dumps(record, indent=1) + "\n").encode())
     typer.echo(f"{name}: {len(record['runs'])} runs in {path}")
+    if not missing:
+        typer.echo("All of them were there already. To run them again choose an empty folder: --folder ELSEWHERE.")
 
 
 def _read(path: Path) -> dict[str, Any] | None:

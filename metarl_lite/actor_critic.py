@@ -51,6 +51,9 @@ class RL2Config:
         check_positive(
             **{n: getattr(self, n) for n in ("iterations", "num_tasks", "trials", "episodes", "epochs", "minibatches")}
         )
+        for name in ("common_noise", "critic_trains_memory", "normalise"):
+            if not isinstance(getattr(self, name), bool):
+                raise ValueError(f"{name} = {getattr(self, name)!r}: True or False is needed.")
         for name in ("lr", "reward_scale", "max_grad_norm", "clip"):
             value = getattr(self, name)
             if not isinstance(value, int | float) or not 0 < value < math.inf:

@@ -18,7 +18,7 @@ from .outer import Proximal, Seen, TrustRegion, adam
 from .policies import MLPPolicy
 from .relatives import GRADIENTS, maml_gradient
 from .rollout import Noise, draw_noise
-from .tasks.base import TaskDistribution, index_task
+from .tasks.base import TaskDistribution, check_kind, index_task
 from .types import Diverged, Params, Task
 
 __all__ = ["OUTER", "Adam", "History", "MAMLConfig", "adapt", "inner_loop", "maml", "meta_gradient"]
@@ -159,6 +159,8 @@ def maml(
 
 def _checked(policy: MLPPolicy, config: MAMLConfig, outer: str) -> MLPPolicy:
     """The policy that training starts from: with rates where the algorithm learns them."""
+    check_kind(MLPPolicy, policy=policy)
+    check_kind(MAMLConfig, config=config)
     if outer not in OUTER:
         raise ValueError(f"outer = {outer!r}: choose one of {', '.join(map(repr, OUTER))}.")
     if config.algorithm == "meta_sgd" and not policy.has_rates:

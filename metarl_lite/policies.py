@@ -72,10 +72,7 @@ class Policy:
         Raises:
             ValueError: if the parameters are those of another network, or of another type.
         """
-        shapes = {name: tuple(p.shape) for name, p in self._params.items()}
-        given = {name: tuple(p.shape) for name, p in params.items()}
-        if given != shapes:
-            raise ValueError(f"parameters of shapes {given} do not fit this policy, which needs {shapes}.")
+        self.check_params(params)
         for name, p in params.items():
             if p.dtype != self.dtype:
                 raise ValueError(
@@ -85,6 +82,18 @@ class Policy:
         other = copy(self)
         other._params = {name: p.detach().clone() for name, p in params.items()}
         return other
+
+    def check_params(self, params: Params) -> None:
+        """Refuses parameters of another network, by those names and shapes that differ.
+
+        Raises:
+            ValueError: if a name or a shape is not that of this network.
+        """
+        needed = {name: tuple(p.shape) for name, p in self._params.items()}
+        given = {name: tuple(p.shape) for name, p in params.items()}
+        if given != needed:
+            mine, right = (dict(sorted(a.items() - b.items())) for a, b in ((given, needed), (needed, given)))
+            raise ValueError(f"parameters of shapes {mine} do not fit this policy, which needs {right}.")
 
     def noise(self, shape: tuple[int, ...], gen: torch.Generator) -> Tensor:
         """What acting consumes, drawn beforehand: `[*shape, A]` normal, or `[*shape, 1]` uniform where discrete."""

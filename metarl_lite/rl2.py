@@ -19,7 +19,7 @@ from .memory import check_memory, keep_freed_memory
 from .optim import ClippedAdam
 from .recurrent import GRUPolicy
 from .rollout import draw_noise, trial
-from .tasks.base import TaskDistribution, check_positive
+from .tasks.base import TaskDistribution, check_kind, check_positive
 from .types import Diverged, Rollout
 
 __all__ = ["RL2Config", "RL2History", "rl2"]
@@ -84,6 +84,8 @@ def rl2(
     """
     keep_freed_memory()
     check_positive(every=every)
+    check_kind(GRUPolicy, policy=policy)
+    check_kind(RL2Config, config=config)
     _check_memory(policy, config, config.episodes * tasks.horizon)
     theta = policy.params()
     adam = ClippedAdam(theta, config.lr, config.final_lr, config.iterations, config.max_grad_norm)

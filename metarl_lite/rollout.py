@@ -7,9 +7,10 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from .memory import check_memory
 from .policies import MLPPolicy, Policy
 from .recurrent import GRUPolicy
-from .tasks.base import TaskDistribution, check_positive
+from .tasks.base import TaskDistribution, check_kind, check_positive
 from .types import Diverged, Params, Rollout, Task
 
 
@@ -41,10 +42,14 @@ def draw_noise(
     and steps, while each has chance of its own for its actions. Step j of all of them then has the same luck, whatever
     was done there, and what they earn differs by their actions: common random numbers.
 
+    Raises:
+        ValueError: if this chance, and what is played with it, needs more memory than there is.
+
     Source: Ng and Jordan (2000) for fixing the chance of a simulator; Schulman et al. (2015), section 5.2.
     """
     check_positive(num_tasks=num_tasks, episodes=episodes, copies=copies)
     shape = (episodes, tasks.horizon)
+    _check_size(tasks, policy, num_tasks * copies, episodes)
     reset, step = tasks.draw_reset((num_tasks, episodes), gen), tasks.draw((num_tasks, *shape), gen)
     action = policy.noise((num_tasks * copies, *shape), gen)
     return Noise(reset.repeat_interleave(copies, 0), step.repeat_interleave(copies, 0), action)
@@ -79,9 +84,9 @@ def rollout(
         ValueError: for a task of wrong shape or batch, a size that is not positive, or a reward that is not finite.
         Diverged: if the policy's own actions are not finite.
     """
+    _check_fit(tasks, policy, MLPPolicy)
     num_tasks = policy.num_tasks(params)
     tasks.check_task(task, num_tasks)
-    _check_fit(tasks, policy)
     if noise is None:
         if gen is None:
             raise ValueError("rollout needs chance from somewhere: pass gen=generator(seed) or noise=draw_noise(...).")
@@ -149,9 +154,9 @@ def trial(
 
     Source: Duan et al. (2016), section 2.2 and figure 1.
     """
+    _check_fit(tasks, policy, GRUPolicy, params)
     num_tasks = _count(task)
     tasks.check_task(task, num_tasks)
-    _check_fit(tasks, policy)
     if noise is None:
         if gen is None:
             raise ValueError("a trial needs chance from somewhere: pass gen=generator(seed) or noise=draw_noise(...).")
@@ -197,7 +202,20 @@ def _count(task: Task) -> int:
     return len(leaf) if isinstance(leaf, Tensor) and leaf.ndim else 1
 
 
-def _check_fit(tasks: TaskDistribution, policy: Policy) -> None:
+def _check_size(tasks: TaskDistribution, policy: Policy, rows: int, episodes: int) -> None:
+    """Refuses what would not fit: for every step its chance, observation, action, reward and the ends."""
+    numbers = tasks.noise_size + policy.observation_size + 2 * policy.action_size + 4
+    check_memory(
+        policy.dtype.itemsize * rows * episodes * tasks.horizon * numbers,
+        f"to play {rows} times {episodes} episodes of {tasks.horizon} steps",
+        "take fewer tasks at a time, or fewer episodes.",
+    )
+
+
+def _check_fit(tasks: TaskDistribution, policy: Policy, kind: type, params: Params | None = None) -> None:
+    check_kind(kind, policy=policy)
+    if params is not None:
+        policy.check_params(params)
     mine = (policy.observation_size, policy.action_size, policy.discrete)
     if mine != (wanted := (tasks.observation_size, tasks.action_size, tasks.discrete)):
         raise ValueError(

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from itertools import product
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import pytest
@@ -20,7 +20,9 @@ from torch.distributions import Categorical, Independent, Normal
 from metarl_lite import actor_critic, memory
 from metarl_lite.actor_critic import RL2Config, a2c, judge, ppo, trial_loss, with_trial_advantages
 from metarl_lite.evaluate import trial_returns
-from metarl_lite.policies import Policy
+from metarl_lite.inner import MAMLConfig
+from metarl_lite.maml import maml
+from metarl_lite.policies import MLPPolicy, Policy
 from metarl_lite.recurrent import GRUPolicy
 from metarl_lite.returns import gae
 from metarl_lite.rl2 import RL2History, rl2
@@ -631,6 +633,7 @@ BAD = [
     *(("final_lr", v) for v in (-0.1, 0.02, NAN, "much")),
     *(("final_discount", v) for v in (-0.1, 1.1, NAN, "much")),
     ("algorithm", "trpo"),
+    *((n, v) for n in ("common_noise", "critic_trains_memory", "normalise") for v in ("yes", 1, None)),
 ]
 
 
@@ -676,6 +679,17 @@ def test_trials_that_do_not_fit_are_refused_with_the_gigabytes(monkeypatch: pyte
     message = r"2000 trials of 1000 steps with 64 hidden units needs about [\d.]+ GB of memory, and 2 GB are available"
     with pytest.raises(ValueError, match=rf"{message}: lower num_tasks or trials"):
         rl2(BANDIT, policy, big, generator(0))
+
+
+def test_what_is_no_agent_with_a_memory_is_refused_by_its_kind() -> None:
+    gen = generator(0)
+    plain, policy = MLPPolicy.for_tasks(BANDIT, gen), GRUPolicy.for_tasks(BANDIT, gen)
+    with pytest.raises(ValueError, match=r"policy is of type MLPPolicy: GRUPolicy is needed"):
+        rl2(BANDIT, cast(Any, plain), TINY, gen)
+    with pytest.raises(ValueError, match=r"config is of type MAMLConfig: RL2Config is needed"):
+        rl2(BANDIT, policy, cast(Any, MAMLConfig()), gen)
+    with pytest.raises(ValueError, match=r"policy is of type GRUPolicy: MLPPolicy is needed"):
+        maml(BANDIT, cast(Any, policy), MAMLConfig(), gen)
 
 
 MEASURE = """

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, cast
 
 import pytest
 import torch
@@ -318,3 +318,23 @@ def test_a_diverged_memory_is_named() -> None:
     params = policy.params() | {"actor_b": torch.tensor([0.0, float("nan")])}
     with pytest.raises(Diverged, match=r"policy of task 0 gave the action .*nan.* in episode 0 at step 0"):
         trial(tasks, policy, params, tasks.sample(2, generator(0)), 2, generator(0))
+
+
+def test_acting_refuses_a_policy_of_the_other_kind_and_parameters_of_another_network() -> None:
+    tasks, gen = BernoulliBandit(2, horizon=1), generator(0)
+    plain, policy = MLPPolicy.for_tasks(tasks, gen), GRUPolicy.for_tasks(tasks, gen, hidden=8)
+    task = tasks.sample(3, gen)
+    with pytest.raises(ValueError, match="policy is of type MLPPolicy: GRUPolicy is needed"):
+        trial(tasks, cast(Any, plain), plain.params(), task, 2, gen)
+    with pytest.raises(ValueError, match="policy is of type GRUPolicy: MLPPolicy is needed"):
+        rollout(tasks, cast(Any, policy), policy.params(), task, 2, gen)
+    other = GRUPolicy.for_tasks(tasks, gen, hidden=16).params()
+    with pytest.raises(ValueError, match=r"'actor_w': \(16, 2\).*do not fit this policy, which needs .*\(8, 2\)"):
+        trial(tasks, policy, other, task, 2, gen)
+
+
+def test_what_is_too_long_to_be_played_is_refused_before_it_begins() -> None:
+    tasks, gen = BernoulliBandit(2, horizon=1), generator(0)
+    policy = GRUPolicy.for_tasks(tasks, gen, hidden=8)
+    with pytest.raises(ValueError, match=r"to play 1000 times 10000000000 episodes of 1 steps needs about .* GB"):
+        trial(tasks, policy, policy.params(), tasks.sample(1000, gen), 10**10, gen)

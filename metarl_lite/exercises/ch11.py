@@ -244,7 +244,7 @@ EXERCISES = [
         "return-to-go through the end of an episode",
         reference=_to_go,
         cases=_trials,
-        tolerance=1e-9,
+        tolerance=1e-6,
         mistakes={
             "The sum stops where an episode ends. In a trial, what is learned in one episode pays in the next.": _cut,
             "Steps that were not taken are discounted. Time should stand still there: the step after an early end is "
@@ -277,7 +277,7 @@ EXERCISES = [
         "compared with the other trials of the task",
         reference=_fair,
         cases=_batches,
-        tolerance=1e-9,
+        tolerance=1e-6,
         mistakes={
             "The mean is taken over the trials of all tasks. Then a lucky task still praises everything that was done "
             "in it.": _over_all,

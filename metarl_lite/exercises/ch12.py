@@ -92,6 +92,17 @@ def _in_order(count: int, length: int, parts: int, gen: torch.Generator) -> list
     return [steps[part].flatten() for part in torch.arange(count).tensor_split(parts)]
 
 
+def _in_a_table(count: int, length: int, parts: int, gen: torch.Generator) -> list[Tensor]:
+    steps = torch.arange(count * length).reshape(count, length)
+    return [steps[part] for part in torch.randperm(count, generator=gen).tensor_split(parts)]
+
+
+def _of_equal_size(count: int, length: int, parts: int, gen: torch.Generator) -> list[Tensor]:
+    """`chunk` fills the first parts, and can give fewer of them than were asked for."""
+    steps = torch.arange(count * length).reshape(count, length)
+    return [steps[part].flatten() for part in torch.randperm(count, generator=gen).chunk(parts)]
+
+
 def _trials_themselves(count: int, length: int, parts: int, gen: torch.Generator) -> list[Tensor]:
     return list(torch.randperm(count, generator=gen).tensor_split(parts))
 
@@ -125,7 +136,7 @@ def _cut_in_time(count: int, length: int, parts: int, gen: torch.Generator) -> l
 
 
 def _parted(answer: Callable[..., list[Tensor]], count: int, length: int, parts: int, seed: int) -> list[list[int]]:
-    return [[int(step) for step in part] for part in answer(count, length, parts, generator(seed))]
+    return [part.tolist() for part in answer(count, length, parts, generator(seed))]
 
 
 # --- 12.3: the error of a difference ----------------------------------------------------------------------------------
@@ -185,7 +196,7 @@ EXERCISES = [
         "what the clip lets through",
         reference=_slope,
         cases=_steps,
-        tolerance=1e-9,
+        tolerance=1e-6,
         mistakes={
             "You stop on both sides. Where a step has made a good action less likely, or a bad one likelier, nothing "
             "is clipped: the minimum takes the lower of the two gains.": _both_sides,
@@ -207,13 +218,15 @@ EXERCISES = [
         "12.2",
         "minibatches of whole trials",
         reference=_whole,
-        cases=[(6, 4, 3, 0), (7, 3, 2, 1), (5, 1, 5, 2)],
+        cases=[(6, 4, 3, 0), (7, 3, 3, 1), (5, 1, 5, 2)],
         through=_parted,
         mistakes={
             "The steps are shuffled: each minibatch holds shreds of nearly every trial, and no memory can be "
             "unrolled over shreds.": _shuffled_steps,
             "The trials are whole, but always in the same order, so the same ones always share a minibatch. Draw "
             "`torch.randperm(count, generator=gen)`.": _in_order,
+            "Each minibatch is a table with a row to a trial. Asked for is one row: flatten it.": _in_a_table,
+            "The parts are not those of `tensor_split`, which differ by one trial at most.": _of_equal_size,
             "These are numbers of trials. Asked for are the numbers of their steps in the flat batch.": (
                 _trials_themselves
             ),
@@ -237,7 +250,7 @@ EXERCISES = [
         reference=_paired,
         cases=_scores,
         parts=("the mean difference", "its standard error"),
-        tolerance=1e-9,
+        tolerance=1e-6,
         mistakes={
             "This is the error for two independent sets of tasks. Both agents met the same ones: take the difference "
             "task by task first, and what a task gives to both is gone.": _unpaired,

@@ -231,7 +231,7 @@ EXERCISES = [
         "a probe's score on other tasks",
         reference=_score,
         cases=_memories,
-        tolerance=1e-9,
+        tolerance=1e-6,
         mistakes={
             "This is scored on the trials that the probe was fitted to; it would grow with every unit you add.": (
                 _seen_before
@@ -255,7 +255,7 @@ EXERCISES = [
         reference=_stay,
         cases=_sessions,
         parts=("the table", "the interaction"),
-        tolerance=1e-9,
+        tolerance=1e-6,
         mistakes={
             "These are probabilities of switching.": _switching,
             "Reward and transition are those of the later round. Whether one stays in round t + 1 depends on what "
@@ -278,7 +278,7 @@ EXERCISES = [
         cases=[(0,), (1,)],
         through=_who_is_moved,
         parts=("the loss", "the encoder's gradient", "the actor's gradient", "the decoder's gradient"),
-        tolerance=1e-9,
+        tolerance=1e-6,
         mistakes={
             "The return's gradient flows on into the code: that is RL2 with an auxiliary loss, and the code is no "
             "longer trained by predictions alone.": _flowing,

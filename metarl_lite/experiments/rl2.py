@@ -75,7 +75,14 @@ BANDIT_CELLS: dict[tuple[int, int], dict[str, Any]] = {
         "entropy": 0.005,
         "discount": 0.99,
     },
-    (500, 50): {**LONGEST, "start": "bandit-k50-n250"},
+    (500, 50): {
+        **LONGEST,
+        "start": "bandit-k50-n250",
+        "iterations": 900,
+        "lr": 3e-3,
+        "entropy": 0.003,
+        "discount": 0.995,
+    },
 }
 
 

@@ -168,6 +168,13 @@ def check_positive(**sizes: int) -> None:
             raise ValueError(f"{name} = {size!r}: a positive integer is needed, such as {name}=20.")
 
 
+def check_kind(kind: type, **values: object) -> None:
+    """Refuses any value that is not of a kind, by its name: a policy without memory where one is needed, say."""
+    for name, value in values.items():
+        if not isinstance(value, kind):
+            raise ValueError(f"{name} is of type {type(value).__name__}: {kind.__name__} is needed here.")
+
+
 def index_task(task: Task, index: object) -> Task:
     """The tasks at an index: `index_task(task, 0)` is one, `index_task(task, slice(0, 5))` five of them."""
     return {name: leaf[index] for name, leaf in task.items()}  # type: ignore[index]
