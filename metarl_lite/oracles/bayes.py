@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
+from tqdm import tqdm
 
 from .bandits import Rule
 
@@ -187,14 +188,18 @@ def dependent_arms_regret(probabilities: Tensor | Sequence[float] | None, pulls:
     Source: the tasks are those of Wang et al. (2016), section 3.1.1.
     """
     _check_positive(pulls=pulls)
+    won: Iterator[tuple[Tensor, Tensor]]
     if probabilities is None:
-        best, won = 0.75, [_means_if_uniform(t) for t in range(pulls)]
+        best, won = 0.75, map(_means_if_uniform, range(pulls))
     else:
         p = torch.as_tensor(probabilities, dtype=F64)
         if p.ndim != 1 or not p.numel() or not ((p >= 0) & (p <= 1)).all():
             raise ValueError(f"probabilities = {p.tolist()}: a list of numbers from 0 to 1 is needed, or None.")
         best, won = torch.maximum(p, 1 - p).mean().item(), _means_if_listed(p, pulls)
-    return pulls * best - sum(torch.maximum(first, second).sum().item() for first, second in won)
+    earned = 0.0
+    for first, second in tqdm(won, "dependent arms", pulls, leave=False, delay=3):
+        earned += torch.maximum(first, second).sum().item()
+    return pulls * best - earned
 
 
 def _means_if_uniform(t: int) -> tuple[Tensor, Tensor]:
@@ -203,16 +208,15 @@ def _means_if_uniform(t: int) -> tuple[Tensor, Tensor]:
     return (u + 1) / ((t + 1) * (t + 2)), (t - u + 1) / ((t + 1) * (t + 2))
 
 
-def _means_if_listed(p: Tensor, pulls: int) -> list[tuple[Tensor, Tensor]]:
+def _means_if_listed(p: Tensor, pulls: int) -> Iterator[tuple[Tensor, Tensor]]:
     """The same for t = 0, ..., pulls - 1, with p any of the values of a list."""
     p = p.unsqueeze(1)
-    likely, means = torch.ones_like(p) / len(p), []  # of p and u in favour, [m, t + 1]
+    likely = torch.ones_like(p) / len(p)  # of p and u in favour, [m, t + 1]
     for _ in range(pulls):
         first, second = p * likely, (1 - p) * likely
-        means.append((first.sum(0), second.sum(0)))
+        yield first.sum(0), second.sum(0)
         nothing = torch.zeros_like(p)
         likely = torch.cat([nothing, first], 1) + torch.cat([second, nothing], 1)
-    return means
 
 
 def count_beliefs(arms: int, pulls: int) -> float:

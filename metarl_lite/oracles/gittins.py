@@ -8,6 +8,7 @@ from collections.abc import Iterator, Sequence
 
 import torch
 from torch import Tensor
+from tqdm import tqdm
 
 from .bandits import Rule
 
@@ -104,7 +105,7 @@ def keep_pulling(
     surplus = (alpha + middle(steps) + window) / (size + steps) - charge
     ahead = torch.stack([surplus.clamp(min=0), (surplus > 0).to(F64)]) * forever  # G+ and D, [2, B, W + 1]
     ahead = torch.cat([torch.zeros_like(ahead[..., :1]), ahead], -1)  # and one less, which a loss may lead to
-    for t in reversed(range(steps)):
+    for t in tqdm(reversed(range(steps)), "Gittins index", steps, leave=False, delay=3):
         mean = (alpha + middle(t) + window) / (size + t)
         moves = middle(t + 1) > middle(t)  # the window moves up by a win, or stays
         ahead = torch.where(moves, ahead[..., :-1], ahead[..., 1:])
