@@ -42,11 +42,12 @@ FROM_SHORTER: dict[str, Any] = {
     "final_discount": 0.99,
 }
 TO_25: dict[str, Any] = {"start": "mdp-n10", "iterations": 1500, **FROM_SHORTER}
+TO_50: dict[str, Any] = {"start": "mdp-n25-first", "iterations": 350, **FROM_SHORTER}
 MDP_CELLS: dict[int, dict[str, Any]] = {
-    25: {"start": "mdp-n25-first", "iterations": 1500, **FROM_SHORTER, "lr": 3e-3, "discount": 0.98},
-    50: {"start": "mdp-n25-first", "iterations": 350, **FROM_SHORTER},
-    75: {"start": "mdp-n50", "iterations": 150, **FROM_SHORTER, "lr": 3e-3},
-    100: {"start": "mdp-n75", "iterations": 100, **FROM_SHORTER, "lr": 3e-3},
+    25: {"start": "mdp-n25-first", "iterations": 2500, **FROM_SHORTER, "lr": 3e-3, "discount": 0.98},
+    50: {"start": "mdp-n50-first", "iterations": 600, **FROM_SHORTER, "lr": 3e-3, "discount": 0.98},
+    75: {"start": "mdp-n50", "iterations": 300, **FROM_SHORTER, "lr": 3e-3, "discount": 0.98},
+    100: {"start": "mdp-n75", "iterations": 200, **FROM_SHORTER, "lr": 3e-3, "discount": 0.98},
 }
 
 
@@ -93,6 +94,7 @@ EXPERIMENTS: dict[str, Experiment] = {
         {
             "n=10": partial(mdp_run, episodes=10, keys=True),
             "25 episodes, first": partial(mdp_run, episodes=25, part="-first", **TO_25),
+            "50 episodes, first": partial(mdp_run, episodes=50, part="-first", **TO_50),
         }
         | {f"n={episodes}": partial(mdp_run, episodes=episodes, **options) for episodes, options in MDP_CELLS.items()},
         MDPS,
