@@ -111,7 +111,7 @@ EXERCISES = [
         reference=_after_one_step,
         cases=_loss_cases,
         through=_value_and_slope,
-        tolerance=1e-9,
+        tolerance=1e-6,
         mistakes={
             "The value is right, but its gradient is the first-order one: the inner gradient counts as a "
             "constant. Look at the arguments of torch.autograd.grad.": _first_order,

@@ -121,7 +121,7 @@ EXERCISES = [
             "You add up the episodes so far: that is the paid objective, not the curve.": _running_total,
             "You sum over tasks; an expectation over tasks is a mean.": _summed_over_tasks,
         },
-        tolerance=1e-9,
+        tolerance=1e-6,
         praise="Its first number is the zero-shot return.",
     ),
     Exercise(
@@ -137,7 +137,7 @@ EXERCISES = [
             "The dimensions are exchanged: rows are seeds, columns are tasks.": _wrong_way_round,
             "This is the median of the seeds; the IQM averages the middle half.": _median,
         },
-        tolerance=1e-9,
+        tolerance=1e-6,
         praise="Of five seeds the best and the worst now count nothing.",
     ),
     Exercise(
@@ -152,7 +152,7 @@ EXERCISES = [
             "You average over seeds and trim tasks; look which dimension is which.": _swapped,
             "scores[rows, columns] pairs the lists off; every drawn seed is needed on every drawn task.": _pairs_off,
         },
-        tolerance=1e-9,
+        tolerance=1e-6,
         praise="The package multiplies by counts in place of building the tables; the result is the same.",
     ),
     Exercise(

@@ -190,7 +190,7 @@ EXERCISES = [
             "The reward of step t itself is missing: it is paid for the action at t.": _next_reward_first,
             "Your sum runs on into the next episode; time is the last dimension only.": _one_long_episode,
         },
-        tolerance=1e-9,
+        tolerance=1e-6,
         praise="The same backward walk gives GAE in exercise 4.3.",
     ),
     Exercise(
@@ -206,7 +206,7 @@ EXERCISES = [
             "You average each episode first; every step really taken should weigh the same.": _mean_of_episode_means,
             "This is the sum over steps; their mean keeps a step size free of E and T.": _not_a_mean,
         },
-        tolerance=1e-9,
+        tolerance=1e-6,
         praise="This line is all that either loop of MAML differentiates.",
     ),
     Exercise(
@@ -221,7 +221,7 @@ EXERCISES = [
             "The weight of later errors is lambda alone; it falls by discount times lambda.": _only_lambda,
             "These are the one-step errors: the later ones, weighted, are missing.": _one_step,
         },
-        tolerance=1e-9,
+        tolerance=1e-6,
         praise="With lam = 1 and values of 0 it is reward-to-go again.",
     ),
     Exercise(

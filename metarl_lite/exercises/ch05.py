@@ -155,7 +155,7 @@ EXERCISES = [
         "a layer of N networks",
         reference=_layer,
         cases=_layers,
-        tolerance=1e-9,
+        tolerance=1e-6,
         mistakes={
             "The bias is lined up with the samples: sample b gets the bias of network b.": _bias_by_sample,
             "All samples pass through the first network; each network has weights of its own.": _one_network,
@@ -170,7 +170,7 @@ EXERCISES = [
         reference=_inner_step,
         cases=_step_cases,
         through=_step_and_slope,
-        tolerance=1e-9,
+        tolerance=1e-6,
         mistakes={
             "Every step is N times too short: the losses are averaged over the tasks.": _mean_over_tasks,
             "Your step goes uphill: a loss is made smaller by subtracting its gradient.": _uphill,
@@ -186,7 +186,7 @@ EXERCISES = [
         "the adapted return",
         reference=_adapted_return,
         cases=_return_cases,
-        tolerance=1e-9,
+        tolerance=1e-6,
         mistakes={
             "This is the return of the support, earned before the step.": _return_of_support,
             "The fresh episodes are played with theta. Which parameters has adapt returned?": _not_adapted,

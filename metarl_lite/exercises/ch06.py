@@ -198,7 +198,7 @@ EXERCISES = [
         cases=_meta_batch,
         through=_value_and_gradient,
         parts=("the value", "its gradient with respect to theta"),
-        tolerance=1e-9,
+        tolerance=1e-6,
         mistakes={
             "The value is right, its gradient is the first-order one. Look at the arguments of adapt.": _first_order,
             "The value is right, but no gradient reaches theta: parameters are copied or detached.": _copied,
@@ -216,7 +216,7 @@ EXERCISES = [
         cases=_walks,
         through=_end_and_slope,
         parts=("the end point", "its derivative with respect to theta"),
-        tolerance=1e-9,
+        tolerance=1e-6,
         mistakes={
             "Every step uses the slope at theta. From the second step on it should be the slope at phi.": _stale,
             "The end point is right, but its derivative is the first-order one. Look at the arguments of "

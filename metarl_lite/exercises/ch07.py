@@ -188,7 +188,7 @@ EXERCISES = [
         reference=_reptile_direction,
         cases=_walks,
         through=_without_its_graph,
-        tolerance=1e-9,
+        tolerance=1e-6,
         mistakes={
             "This is the difference itself; it has to be divided by the learning rate.": _not_divided,
             "The sign is turned around: descending this would lead away from where the walk ended.": _towards_the_end,
@@ -208,7 +208,7 @@ EXERCISES = [
         cases=_rated_starts,
         through=_step_and_gradients,
         parts=("the end point", "the gradient of the start", "the gradient of the rates"),
-        tolerance=1e-9,
+        tolerance=1e-6,
         mistakes={
             "The end point and the gradient of the rates are right; that of theta is the first-order one. Look at "
             "the arguments of torch.autograd.grad.": _first_order,

@@ -186,7 +186,7 @@ EXERCISES = [
         cases=_coins,
         through=_value_and_slope,
         parts=("the value", "its derivative with respect to theta"),
-        tolerance=1e-9,
+        tolerance=1e-6,
         mistakes={
             "The value is right, but its derivative is that of plain autodiff: the chances of the supports count as "
             "constants.": _chance_detached,
@@ -210,7 +210,7 @@ EXERCISES = [
         cases=_episodes,
         through=_three_orders,
         parts=("the boxes", "the first derivative", "the second derivative"),
-        tolerance=1e-9,
+        tolerance=1e-6,
         mistakes={
             "The exponent is divided by the number of steps. It is a sum.": _averaged,
             "The exponent is a running mean. It is a running sum.": _running_mean,

@@ -233,7 +233,7 @@ EXERCISES = [
         reference=_cg_iteration,
         cases=_systems,
         parts=("the new x", "the new residual", "the new direction"),
-        tolerance=1e-9,
+        tolerance=1e-6,
         mistakes={
             "The curvature is measured along the residual, but you walk along the direction: which of the two does "
             "the product belong to?": _image_of_residual,
@@ -257,7 +257,7 @@ EXERCISES = [
         "the KL divergence of two policies",
         reference=_kl,
         cases=_gaussians,
-        tolerance=1e-9,
+        tolerance=1e-6,
         mistakes={
             "This is the mean over the action's coordinates. They are independent, so their divergences add.": _kl_mean,
             "This adds up over all states as well. Only the action's coordinates are summed, the last dimension.": (
@@ -279,7 +279,7 @@ EXERCISES = [
         "a step that may be refused",
         reference=_backtrack,
         cases=_searches,
-        tolerance=1e-9,
+        tolerance=1e-6,
         mistakes={
             "When nothing works, this returns the last candidate, which was refused. Return the start.": _last_tried,
             "This looks at the KL divergence only. A step inside the region can still make the loss worse.": _kl_only,
