@@ -101,9 +101,13 @@ def run(notebook: Any, folder: Path, name: str) -> float:
     with tempfile.TemporaryDirectory(prefix="metarl-execute-") as scratch:
         os.environ["JUPYTER_PREFER_ENV_PATH"] = "1"  # read by this process, which picks the kernel
         with client.setup_kernel(env=environment(scratch), cwd=str(folder)):
-            for count, place in enumerate(code, start=1):
-                cell, where = notebook.cells[place], f"{name}, code cell {count} of {len(code)}"
-                total += _run_cell(client, cell, place, where)
+            try:
+                for count, place in enumerate(code, start=1):
+                    cell, where = notebook.cells[place], f"{name}, code cell {count} of {len(code)}"
+                    total += _run_cell(client, cell, place, where)
+            except KeyboardInterrupt:  # a kernel that is busy would be asked politely, and may not hear
+                client.shutdown_kernel = "immediate"
+                raise
     return total
 
 
