@@ -125,7 +125,7 @@ def _check_memory(policy: GRUPolicy, config: RL2Config, length: int) -> None:
     at_once = math.ceil(trials / (config.minibatches if ppo else 1))
     numbers = at_once * policy.numbers_of_a_step
     if ppo:  # and before its steps a pass over all trials, which leaves no gates
-        numbers += trials * (2 * policy.input_size + (5 if policy.separate else 3) * policy.hidden)
+        numbers += trials * (2 * policy.input_size + (7 if policy.separate else 5) * policy.hidden)
     check_memory(
         policy.dtype.itemsize * length * numbers,
         f"one step on {at_once} trials of {length} steps with {policy.hidden} hidden units",
