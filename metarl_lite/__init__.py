@@ -1,15 +1,22 @@
 """metarl_lite: a small, complete package for meta-reinforcement learning, and the code of the book on it."""
 
-from .belief import BeliefPolicy
-from .check import check, show_diff, show_source
-from .checkpoint import actor, load, recorded, save
-from .evaluate import adaptation_curve, bootstrap_interval, iqm, t_interval, trial_returns
+from .algorithms.configs import MAMLConfig, RL2Config
+from .algorithms.inner import adapt, inner_loop
+from .algorithms.maml import maml, meta_gradient
+from .algorithms.rl2 import rl2
+from .checkpoint import load, save
+from .evaluate.curves import adaptation_curve, trial_returns
+from .evaluate.intervals import bootstrap_interval, iqm, t_interval
+from .lesson.check import check
+from .lesson.show import show_diff, show_source
 from .losses import policy_gradient
-from .maml import MAMLConfig, adapt, inner_loop, maml, meta_gradient
-from .policies import MLPPolicy, tile
-from .recurrent import GRUPolicy
+from .policies.base import tile
+from .policies.belief import BeliefPolicy
+from .policies.gru import GRUPolicy
+from .policies.mlp import MLPPolicy
+from .records.actors import actor
+from .records.results import recorded
 from .returns import discounted_returns, gae, linear_baseline, with_advantages
-from .rl2 import RL2Config, rl2
 from .rng import generator
 from .rollout import draw_noise, rollout, trial
 from .tasks import (

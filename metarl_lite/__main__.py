@@ -16,13 +16,13 @@ import torch
 
 from .checkpoint import write_atomically
 from .experiments import EXPERIMENTS
+from .records.results import RECORDED
 
 try:
     import typer
 except ImportError:
     raise SystemExit(f"the command line needs typer: {sys.executable} -m pip install typer rich") from None
 
-RECORDED = Path(__file__).parent / "recorded"
 app = typer.Typer(add_completion=False, help="Recorded results of metarl_lite.")
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 from dataclasses import asdict, dataclass
-from importlib import resources
 from pathlib import Path
 from typing import Any
 
@@ -14,11 +13,7 @@ from safetensors.torch import load as parse
 from safetensors.torch import save as serialise
 
 from .optim import ClippedAdam
-from .recurrent import GRUPolicy
 from .types import Params
-
-#: The trained agents that come with the package.
-WEIGHTS = Path(__file__).parent / "weights"
 
 
 def save(params: Params, path: str | os.PathLike[str]) -> None:
@@ -50,32 +45,6 @@ def write_atomically(path: Path, content: bytes) -> None:
     temporary = path.with_name(path.name + ".part")
     temporary.write_bytes(content)
     os.replace(temporary, path)
-
-
-def recorded(name: str) -> dict[str, Any]:
-    """A recorded result by name: its command, configuration, seeds, versions, machine and numbers.
-
-    Raises:
-        ValueError: for an unknown name; the message lists the known ones.
-    """
-    folder = resources.files(__package__) / "recorded"
-    known = sorted(f.name.removesuffix(".json") for f in folder.iterdir() if f.name.endswith(".json"))
-    if name not in known:
-        raise ValueError(f"no recorded result {name!r}; known are {known}. `python -m metarl_lite list` shows them.")
-    record: dict[str, Any] = json.loads((folder / f"{name}.json").read_text())
-    return record
-
-
-def actor(name: str) -> GRUPolicy:
-    """A trained agent by name, such as `actor("bandit-k5-n10")`: a policy with a memory, ready for `trial`.
-
-    Raises:
-        ValueError: for an unknown name; the message lists the known ones.
-    """
-    known = sorted(f.stem for f in WEIGHTS.glob("*.safetensors"))
-    if name not in known:
-        raise ValueError(f"no trained agent {name!r}; known are {known}.")
-    return GRUPolicy.from_params(load(WEIGHTS / f"{name}.safetensors"))
 
 
 @dataclass

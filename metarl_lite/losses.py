@@ -8,7 +8,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from .policies import MLPPolicy
+from .policies.mlp import MLPPolicy
 from .types import Diverged, LossFunction, Params, Rollout
 
 

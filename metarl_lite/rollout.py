@@ -7,9 +7,10 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from .memory import check_memory
-from .policies import MLPPolicy, Policy
-from .recurrent import GRUPolicy
+from .policies.base import Policy
+from .policies.gru import GRUPolicy
+from .policies.mlp import MLPPolicy
+from .ram import check_memory
 from .tasks.base import TaskDistribution, check_kind, check_positive
 from .types import Diverged, Params, Rollout, Task
 

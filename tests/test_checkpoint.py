@@ -11,10 +11,12 @@ import pytest
 import torch
 
 from metarl_lite import checkpoint
-from metarl_lite.checkpoint import WEIGHTS, Training, actor, load, recorded, save
+from metarl_lite.checkpoint import Training, load, save
 from metarl_lite.optim import ClippedAdam
-from metarl_lite.policies import MLPPolicy
-from metarl_lite.recurrent import GRUPolicy
+from metarl_lite.policies.gru import GRUPolicy
+from metarl_lite.policies.mlp import MLPPolicy
+from metarl_lite.records.actors import WEIGHTS, actor
+from metarl_lite.records.results import recorded
 from metarl_lite.rng import generator, normal
 
 

@@ -9,14 +9,14 @@ from pathlib import Path
 import pytest
 import torch
 
+from metarl_lite.algorithms.configs import RL2Config
 from metarl_lite.checkpoint import load
 from metarl_lite.experiments import rl2 as experiments
 from metarl_lite.experiments import rl2_mdps
 from metarl_lite.experiments.base import TEST_SEED
 from metarl_lite.oracles.bandits import greedy, play
 from metarl_lite.oracles.posterior import known_mdp_value, learn_mdps, psrl
-from metarl_lite.recurrent import GRUPolicy, keyed
-from metarl_lite.rl2 import RL2Config
+from metarl_lite.policies.gru import GRUPolicy, keyed
 from metarl_lite.rng import generator
 from metarl_lite.rollout import trial
 from metarl_lite.tasks import BernoulliBandit, TabularMDP

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from metarl_lite.evaluate import adaptation_curve
-from metarl_lite.maml import History, MAMLConfig, maml
-from metarl_lite.policies import MLPPolicy
+from metarl_lite.algorithms.configs import MAMLConfig
+from metarl_lite.algorithms.maml import History, maml
+from metarl_lite.evaluate.curves import adaptation_curve
+from metarl_lite.policies.mlp import MLPPolicy
 from metarl_lite.rng import generator
 from metarl_lite.tasks import PointGoal
 

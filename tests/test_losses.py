@@ -17,7 +17,8 @@ from torch import Tensor
 
 from metarl_lite.losses import LOSSES, advantages_of, clipped, dice, linearised, policy_gradient, sampling_term
 from metarl_lite.oracles.tabular import policy_value
-from metarl_lite.policies import MLPPolicy, tile
+from metarl_lite.policies.base import tile
+from metarl_lite.policies.mlp import MLPPolicy
 from metarl_lite.returns import discounted_returns, with_advantages
 from metarl_lite.rng import generator, normal, uniform
 from metarl_lite.rollout import rollout

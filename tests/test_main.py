@@ -11,9 +11,9 @@ import pytest
 from typer.testing import CliRunner
 
 import metarl_lite.__main__ as main
+from metarl_lite.algorithms.configs import MAMLConfig
 from metarl_lite.experiments import TEST_SEED, Experiment
-from metarl_lite.maml import MAMLConfig
-from metarl_lite.policies import MLPPolicy
+from metarl_lite.policies.mlp import MLPPolicy
 from metarl_lite.rng import generator
 from metarl_lite.tasks import PointGoal
 

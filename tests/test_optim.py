@@ -9,17 +9,12 @@ import pytest
 import torch
 from torch import Tensor
 
-from metarl_lite.inner import MAMLConfig, sample
-from metarl_lite.optim import (
-    ClippedAdam,
-    conjugate_gradient,
-    gauss_newton_product,
-    line_search,
-    to_params,
-    to_vector,
-)
-from metarl_lite.outer import mean_kl, readapt
-from metarl_lite.policies import MLPPolicy, tile
+from metarl_lite.algorithms.configs import MAMLConfig
+from metarl_lite.algorithms.inner import sample
+from metarl_lite.algorithms.outer import mean_kl, readapt
+from metarl_lite.optim import ClippedAdam, conjugate_gradient, gauss_newton_product, line_search, to_params, to_vector
+from metarl_lite.policies.base import tile
+from metarl_lite.policies.mlp import MLPPolicy
 from metarl_lite.rng import generator, normal
 from metarl_lite.rollout import draw_noise
 from metarl_lite.tasks.bandits import BernoulliBandit

@@ -8,8 +8,9 @@ import pytest
 import torch
 from torch import Tensor
 
-from metarl_lite.policies import MLPPolicy, tile
-from metarl_lite.recurrent import GRUPolicy
+from metarl_lite.policies.base import tile
+from metarl_lite.policies.gru import GRUPolicy
+from metarl_lite.policies.mlp import MLPPolicy
 from metarl_lite.rng import generator
 from metarl_lite.rollout import Noise, draw_noise, rollout, trial
 from metarl_lite.tasks.bandits import BernoulliBandit

@@ -8,14 +8,17 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from metarl_lite import plot
-from metarl_lite.checkpoint import recorded
-from metarl_lite.evaluate import bootstrap_interval, iqm
+from metarl_lite.algorithms.configs import MAMLConfig
+from metarl_lite.algorithms.inner import adapt
+from metarl_lite.algorithms.maml import maml
+from metarl_lite.evaluate.intervals import bootstrap_interval, iqm
+from metarl_lite.lesson import plot
+from metarl_lite.lesson.page import player
 from metarl_lite.losses import policy_gradient
-from metarl_lite.maml import MAMLConfig, adapt, maml
 from metarl_lite.oracles.navigation import standing_still_return
-from metarl_lite.page import player
-from metarl_lite.policies import MLPPolicy, tile
+from metarl_lite.policies.base import tile
+from metarl_lite.policies.mlp import MLPPolicy
+from metarl_lite.records.results import recorded
 from metarl_lite.returns import with_advantages
 from metarl_lite.rng import generator
 from metarl_lite.rollout import rollout

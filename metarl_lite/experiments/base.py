@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from ..inner import MAMLConfig
+from ..algorithms.configs import MAMLConfig
 
 TEST_SEED = 1_000_003  # of the held-out tasks; no training run uses it
 FRESH_SEED = 2_000_003  # of other ones, for what was chosen by looking at those

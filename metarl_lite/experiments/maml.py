@@ -13,11 +13,11 @@ from typing import Any
 
 import torch
 
-from ..evaluate import adaptation_curve
-from ..inner import MAMLConfig
-from ..maml import History, maml, meta_gradient
-from ..memory import keep_freed_memory
-from ..policies import MLPPolicy
+from ..algorithms.configs import MAMLConfig
+from ..algorithms.maml import History, maml, meta_gradient
+from ..evaluate.curves import adaptation_curve
+from ..policies.mlp import MLPPolicy
+from ..ram import keep_freed_memory
 from ..rng import generator
 from ..rollout import draw_noise
 from ..tasks.base import FiniteTasks

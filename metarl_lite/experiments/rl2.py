@@ -15,12 +15,14 @@ from typing import Any
 
 from torch import Tensor
 
-from ..checkpoint import WEIGHTS, load, save
-from ..evaluate import trial_returns
+from ..algorithms.configs import RL2Config
+from ..algorithms.rl2 import RL2History, rl2
+from ..checkpoint import load, save
+from ..evaluate.curves import trial_returns
 from ..oracles.bandits import Rule, greedy, ots, play, random_arm, thompson, ucb1
 from ..oracles.gittins import gittins
-from ..recurrent import GRUPolicy, keyed
-from ..rl2 import RL2Config, RL2History, rl2
+from ..policies.gru import GRUPolicy, keyed
+from ..records.actors import WEIGHTS
 from ..rng import generator
 from ..tasks.bandits import BernoulliBandit
 from ..tasks.base import TaskDistribution

@@ -9,10 +9,10 @@ from typing import Any
 
 from torch import Tensor
 
-from ..evaluate import trial_returns
+from ..algorithms.configs import RL2Config
+from ..evaluate.curves import trial_returns
 from ..oracles.posterior import Rule, greedy, known_mdp_value, learn_mdps, psrl
-from ..recurrent import GRUPolicy
-from ..rl2 import RL2Config
+from ..policies.gru import GRUPolicy
 from ..rng import generator
 from ..tasks.tabular import TabularMDP
 from ..types import Rollout, Task

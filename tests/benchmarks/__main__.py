@@ -24,11 +24,13 @@ import numpy as np
 import torch
 from tqdm import tqdm
 
-from metarl_lite import plot
-from metarl_lite.evaluate import adaptation_curve
+from metarl_lite.algorithms.configs import MAMLConfig
+from metarl_lite.algorithms.maml import OUTER, History, maml
+from metarl_lite.evaluate.curves import adaptation_curve
 from metarl_lite.experiments import FRESH_SEED, TUNED
-from metarl_lite.maml import OUTER, History, MAMLConfig, maml
-from metarl_lite.policies import MLPPolicy, tile
+from metarl_lite.lesson import plot
+from metarl_lite.policies.base import tile
+from metarl_lite.policies.mlp import MLPPolicy
 from metarl_lite.rng import generator
 from metarl_lite.rollout import draw_noise, rollout
 from metarl_lite.tasks import PointGoal

@@ -5,8 +5,8 @@ from __future__ import annotations
 import json
 import sys
 
+from metarl_lite.algorithms.configs import MAMLConfig
 from metarl_lite.experiments import cost
-from metarl_lite.inner import MAMLConfig
 
 if __name__ == "__main__":
     num_tasks, chunk, repeats = map(int, sys.argv[1:4])

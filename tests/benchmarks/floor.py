@@ -19,7 +19,7 @@ from itertools import pairwise
 
 import torch
 
-from metarl_lite.layers import tanh_
+from metarl_lite.policies.layers import tanh_
 
 OBS, H, ACT = 2, 64, 2
 

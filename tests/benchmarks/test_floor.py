@@ -8,9 +8,10 @@ import pytest
 import torch
 from torch.profiler import ProfilerActivity, profile
 
-from metarl_lite.inner import adapt
+from metarl_lite.algorithms.inner import adapt
 from metarl_lite.losses import policy_gradient
-from metarl_lite.policies import MLPPolicy, tile
+from metarl_lite.policies.base import tile
+from metarl_lite.policies.mlp import MLPPolicy
 from metarl_lite.returns import with_advantages
 from metarl_lite.rng import generator
 from metarl_lite.rollout import rollout

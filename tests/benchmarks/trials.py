@@ -8,10 +8,11 @@ from typing import Any
 
 from tqdm import tqdm
 
-from metarl_lite.evaluate import trial_returns
+from metarl_lite.algorithms.configs import RL2Config
+from metarl_lite.algorithms.rl2 import rl2
+from metarl_lite.evaluate.curves import trial_returns
 from metarl_lite.oracles import bayes_optimal_value, gridnavi_optimal_value
-from metarl_lite.recurrent import GRUPolicy
-from metarl_lite.rl2 import RL2Config, rl2
+from metarl_lite.policies.gru import GRUPolicy
 from metarl_lite.rng import generator
 from metarl_lite.tasks import BernoulliBandit, GridGoal, TaskDistribution
 

@@ -8,11 +8,12 @@ from fractions import Fraction
 import pytest
 import torch
 
-from metarl_lite.evaluate import adaptation_curve, iqm
-from metarl_lite.exercises import find
-from metarl_lite.maml import MAMLConfig
+from metarl_lite.algorithms.configs import MAMLConfig
+from metarl_lite.evaluate.curves import adaptation_curve
+from metarl_lite.evaluate.intervals import iqm
+from metarl_lite.lesson.exercises import find
 from metarl_lite.oracles.bandits import greedy, in_turn, play
-from metarl_lite.policies import MLPPolicy
+from metarl_lite.policies.mlp import MLPPolicy
 from metarl_lite.rng import generator, normal, uniform
 from metarl_lite.tasks.navigation import PointGoal
 

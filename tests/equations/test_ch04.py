@@ -13,7 +13,8 @@ from torch import Tensor
 from metarl_lite.losses import policy_gradient
 from metarl_lite.oracles.bandits import exact_policy_gradient
 from metarl_lite.oracles.tabular import policy_value
-from metarl_lite.policies import MLPPolicy, tile
+from metarl_lite.policies.base import tile
+from metarl_lite.policies.mlp import MLPPolicy
 from metarl_lite.returns import discounted_returns, gae, linear_baseline, with_advantages
 from metarl_lite.rng import generator, normal, uniform
 from metarl_lite.rollout import rollout

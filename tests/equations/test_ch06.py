@@ -5,9 +5,12 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from metarl_lite.algorithms.configs import MAMLConfig
+from metarl_lite.algorithms.inner import adapt
+from metarl_lite.algorithms.maml import meta_gradient
 from metarl_lite.losses import policy_gradient
-from metarl_lite.maml import MAMLConfig, adapt, meta_gradient
-from metarl_lite.policies import MLPPolicy, tile
+from metarl_lite.policies.base import tile
+from metarl_lite.policies.mlp import MLPPolicy
 from metarl_lite.returns import with_advantages
 from metarl_lite.rng import generator, normal
 from metarl_lite.rollout import draw_noise, rollout

@@ -7,11 +7,13 @@ import torch
 from torch import Tensor
 from torch.autograd.functional import hessian
 
-from metarl_lite.inner import MAMLConfig, adapt, inner_loop, learned_rates, sample
+from metarl_lite.algorithms.configs import MAMLConfig
+from metarl_lite.algorithms.inner import adapt, inner_loop, learned_rates, sample
+from metarl_lite.algorithms.maml import meta_gradient
+from metarl_lite.algorithms.relatives import reptile_gradient
 from metarl_lite.losses import policy_gradient
-from metarl_lite.maml import meta_gradient
-from metarl_lite.policies import MLPPolicy, tile
-from metarl_lite.relatives import reptile_gradient
+from metarl_lite.policies.base import tile
+from metarl_lite.policies.mlp import MLPPolicy
 from metarl_lite.returns import with_advantages
 from metarl_lite.rng import generator, normal
 from metarl_lite.rollout import draw_noise, rollout

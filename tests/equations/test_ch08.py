@@ -14,12 +14,12 @@ import pytest
 import torch
 from torch import Tensor
 
-from metarl_lite.inner import adapt
+from metarl_lite.algorithms.inner import adapt
 from metarl_lite.losses import LOSSES, dice, linearised, policy_gradient, sampling_term
 from metarl_lite.oracles import MetaGradients, one_parameter_meta_gradient, tabular_meta_gradient
 from metarl_lite.oracles.estimators import list_episodes
 from metarl_lite.oracles.tabular import policy_value
-from metarl_lite.policies import MLPPolicy
+from metarl_lite.policies.mlp import MLPPolicy
 from metarl_lite.returns import discounted_returns
 from metarl_lite.rng import generator, uniform
 from metarl_lite.rollout import rollout

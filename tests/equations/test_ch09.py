@@ -10,13 +10,15 @@ import torch
 from torch import Tensor
 from torch.distributions import Independent, Normal, kl_divergence
 
-from metarl_lite.distributions import gaussian_kl
-from metarl_lite.inner import MAMLConfig, inner_loop, sample
+from metarl_lite.algorithms.configs import MAMLConfig
+from metarl_lite.algorithms.inner import inner_loop, sample
+from metarl_lite.algorithms.maml import maml
+from metarl_lite.algorithms.outer import Proximal, TrustRegion, detached, mean_kl, readapt
 from metarl_lite.losses import clipped, policy_gradient
-from metarl_lite.maml import maml
 from metarl_lite.optim import conjugate_gradient, gauss_newton_product, to_params, to_vector
-from metarl_lite.outer import Proximal, TrustRegion, detached, mean_kl, readapt
-from metarl_lite.policies import MLPPolicy, tile
+from metarl_lite.policies.base import tile
+from metarl_lite.policies.distributions import gaussian_kl
+from metarl_lite.policies.mlp import MLPPolicy
 from metarl_lite.rng import generator, normal
 from metarl_lite.rollout import Noise, draw_noise
 from metarl_lite.tasks.bandits import BernoulliBandit

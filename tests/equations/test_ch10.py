@@ -11,7 +11,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from metarl_lite.exercises import find
+from metarl_lite.lesson.exercises import find
 from metarl_lite.oracles.bandits import epsilon_greedy, greedy, play, random_arm, ucb1
 from metarl_lite.oracles.bayes import (
     bayes_optimal,

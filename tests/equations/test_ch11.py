@@ -13,9 +13,10 @@ import torch
 from torch import Tensor
 from torch.distributions import Categorical
 
-from metarl_lite.actor_critic import RL2Config, judge, trial_loss, with_trial_advantages
+from metarl_lite.algorithms.actor_critic import judge, trial_loss, with_trial_advantages
+from metarl_lite.algorithms.configs import RL2Config
 from metarl_lite.oracles.bayes import bayes_optimal_value
-from metarl_lite.recurrent import GRUPolicy
+from metarl_lite.policies.gru import GRUPolicy
 from metarl_lite.returns import compared, gae, trial_gae
 from metarl_lite.rng import generator, normal, uniform
 from metarl_lite.rollout import trial

@@ -10,13 +10,14 @@ import pytest
 import torch
 from torch import Tensor
 
-from metarl_lite.actor_critic import RL2Config, judge, some_trials, trial_loss
+from metarl_lite.algorithms.actor_critic import judge, some_trials, trial_loss
+from metarl_lite.algorithms.configs import RL2Config
 from metarl_lite.experiments.rl2 import compared
 from metarl_lite.oracles.bandits import play, random_arm
 from metarl_lite.oracles.bayes import bayes_optimal, bayes_optimal_value
 from metarl_lite.oracles.grid import gridnavi_optimal_path, gridnavi_optimal_value
-from metarl_lite.published import BANDITS, MDPS
-from metarl_lite.recurrent import GRUPolicy
+from metarl_lite.policies.gru import GRUPolicy
+from metarl_lite.records.published import BANDITS, MDPS
 from metarl_lite.rng import generator, normal, uniform
 from metarl_lite.rollout import draw_noise, trial
 from metarl_lite.tasks import BernoulliBandit, CartPoleTasks

@@ -9,8 +9,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from metarl_lite.belief import BeliefPolicy
-from metarl_lite.probe import (
+from metarl_lite.evaluate.probe import (
     Rounds,
     interaction,
     linear_probe,
@@ -19,7 +18,8 @@ from metarl_lite.probe import (
     r_squared,
     stay_probabilities,
 )
-from metarl_lite.recurrent import GRUPolicy
+from metarl_lite.policies.belief import BeliefPolicy
+from metarl_lite.policies.gru import GRUPolicy
 from metarl_lite.rng import generator, normal, uniform
 from metarl_lite.rollout import trial
 from metarl_lite.tasks import BernoulliBandit, GridGoal, TwoStep

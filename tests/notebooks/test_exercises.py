@@ -15,8 +15,8 @@ from typing import Any
 import pytest
 import torch
 
-from metarl_lite.check import passes, verdict
-from metarl_lite.exercises import of_chapter
+from metarl_lite.lesson.check import passes, verdict
+from metarl_lite.lesson.exercises import of_chapter
 from tools.execute import find
 from tools.standard import Chapter, ExerciseText
 

@@ -16,7 +16,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from metarl_lite.inner import adapt
+from metarl_lite.algorithms.inner import adapt
 from metarl_lite.losses import dice, linearised, policy_gradient, sampling_term
 from metarl_lite.oracles import MetaGradients, one_parameter_meta_gradient, tabular_meta_gradient
 from metarl_lite.oracles.estimators import ESTIMATORS

@@ -15,7 +15,8 @@ from metarl_lite.oracles.navigation import (
     probing_return,
     standing_still_return,
 )
-from metarl_lite.policies import MLPPolicy, tile
+from metarl_lite.policies.base import tile
+from metarl_lite.policies.mlp import MLPPolicy
 from metarl_lite.rng import generator
 from metarl_lite.rollout import rollout
 from metarl_lite.tasks.navigation import PointGoal

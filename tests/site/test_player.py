@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 from playwright.sync_api import Browser, Page
 
-from metarl_lite.page import player
+from metarl_lite.lesson.page import player
 
 COLOURS = [(200, 0, 0), (0, 150, 0), (0, 0, 180), (250, 200, 0)]
 PIXEL = "c => Array.from(c.getContext('2d').getImageData(5, 5, 1, 1).data)"

@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 import torch
 
-from metarl_lite.policies import MLPPolicy, tile
+from metarl_lite.policies.base import tile
+from metarl_lite.policies.mlp import MLPPolicy
 from metarl_lite.rng import generator
 from metarl_lite.rollout import draw_noise, rollout
 from metarl_lite.tasks import FAMILIES, FiniteTasks, PointGoal, TaskDistribution, index_task, make_tasks

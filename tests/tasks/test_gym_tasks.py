@@ -11,7 +11,8 @@ import pytest
 import torch
 from gymnasium.spaces import Box, Dict, Discrete
 
-from metarl_lite.policies import MLPPolicy, tile
+from metarl_lite.policies.base import tile
+from metarl_lite.policies.mlp import MLPPolicy
 from metarl_lite.rng import generator
 from metarl_lite.rollout import draw_noise, rollout
 from metarl_lite.tasks import GymTasks, PendulumTasks, index_task

@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 import torch
 
-from metarl_lite.policies import MLPPolicy, tile
+from metarl_lite.policies.base import tile
+from metarl_lite.policies.mlp import MLPPolicy
 from metarl_lite.rng import generator
 from metarl_lite.rollout import rollout
 from metarl_lite.tasks import CartPoleTasks, PendulumTasks

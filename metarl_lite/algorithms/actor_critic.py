@@ -1,0 +1,136 @@
+"""Actor and critic on whole trials: the numbers of an RL2 run, its loss, and its two updates, A2C and PPO."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import fields, replace
+
+import torch
+from torch import Tensor
+
+from ..losses import check_loss, clipped
+from ..optim import ClippedAdam
+from ..policies.distributions import Distribution
+from ..policies.gru import GRUPolicy
+from ..returns import compared, trial_gae
+from ..types import Params, Rollout
+from .configs import RL2Config
+
+#: What an update did, for the history.
+Seen = dict[str, float]
+
+
+def with_trial_advantages(batch: Rollout, values: Tensor, config: RL2Config) -> tuple[Rollout, Tensor]:
+    """The same trials with their advantages, and what the critic is to learn, `[B, E, T]` both."""
+    scaled = replace(batch, rewards=config.reward_scale * batch.rewards)
+    advantages = trial_gae(scaled, values, config.discount, config.gae_lambda)
+    targets = advantages + values
+    if config.normalise:
+        group = config.trials if config.trials > 1 else len(advantages)
+        advantages = compared(advantages, batch.mask, group)
+    return replace(batch, advantages=advantages), targets
+
+
+def judge(
+    policy: GRUPolicy, theta: Params, inputs: Tensor, batch: Rollout, config: RL2Config
+) -> tuple[Distribution, Tensor, Tensor]:
+    """One pass over whole trials: distributions `[B, E, T, A]`, values `[B, E, T]`, the actor's memory `[B, L, H]`."""
+    memory, critic = policy.unroll(theta, inputs)  # [B, L, H] each
+    if not (config.critic_trains_memory or policy.separate):
+        critic = critic.detach()  # what the critic would like to remember does not disturb what the actor needs
+    actor, critic = (m.reshape(*batch.rewards.shape, m.shape[-1]) for m in (memory, critic))  # [B, E, T, H]
+    return policy.distribution(theta, actor), policy.value(theta, critic), memory
+
+
+def trial_loss(
+    policy: GRUPolicy,
+    chosen: Distribution,
+    values: Tensor,
+    batch: Rollout,
+    targets: Tensor,
+    old_log_prob: Tensor,
+    config: RL2Config,
+    bonus: float,
+) -> tuple[Tensor, Seen]:
+    r"""The loss of both algorithms: policy, critic and entropy, the mean over the steps of each trial and over trials.
+
+    $$ L = \frac1B \sum_i \left[ L^{clip}_i + \frac c2\, \frac{\sum m\, (V - \hat V)^2}{\sum m}
+         - \beta\, \frac{\sum m\, H(\pi)}{\sum m} \right] $$
+
+    with $\hat V$ = `targets`, c = `value_weight` and $\beta$ = `bonus`. Nothing is clipped for "a2c".
+
+    Source: Mnih et al. (2016), section 4; Schulman et al. (2017), equation 9.
+    """
+    log_prob = policy.log_prob_of(chosen, batch.actions)
+    clip = config.clip if config.algorithm == "ppo" else None
+    surrogate = clipped(log_prob, old_log_prob, batch, clip).mean()
+    entropy = _mean(policy.entropy(chosen), batch.mask)
+    error = _mean((values - targets).square(), batch.mask)
+    loss = surrogate + config.value_weight * error / 2 - bonus * entropy
+    check_loss(loss, "of a batch of trials")
+    kl = _mean(old_log_prob - log_prob.detach(), batch.mask)
+    return loss, {"entropy": entropy.item(), "value_error": error.item(), "kl": kl.item()}
+
+
+def _mean(x: Tensor, mask: Tensor) -> Tensor:
+    return ((x * mask).sum((1, 2)) / mask.sum((1, 2))).mean()
+
+
+def a2c(
+    policy: GRUPolicy,
+    theta: Params,
+    adam: ClippedAdam,
+    batch: Rollout,
+    config: RL2Config,
+    bonus: float,
+    gen: torch.Generator,
+) -> Seen:
+    """Advantage actor-critic: one step of Adam along the gradient through the memory, from end to end of the trials.
+
+    Source: Mnih et al. (2016), section 4; Wang et al. (2016), section 2.3.
+    """
+    chosen, values, memory = judge(policy, theta, policy.inputs(batch), batch, config)
+    batch, targets = with_trial_advantages(batch, values.detach(), config)
+    log_prob = policy.log_prob_of(chosen, batch.actions).detach()
+    loss, seen = trial_loss(policy, chosen, values, batch, targets, log_prob, config, bonus)
+    loss = loss + policy.own_loss(theta, memory, batch)
+    return seen | {"grad_norm": adam.step(torch.autograd.grad(loss, list(theta.values())))}
+
+
+def ppo(
+    policy: GRUPolicy,
+    theta: Params,
+    adam: ClippedAdam,
+    batch: Rollout,
+    config: RL2Config,
+    bonus: float,
+    gen: torch.Generator,
+) -> Seen:
+    """Proximal policy optimisation: several steps on the same trials, each on some of them.
+
+    A minibatch holds whole trials: to cut them in time would empty the memory in the middle of a lesson.
+
+    Source: Schulman et al. (2017), algorithm 1.
+    """
+    inputs = policy.inputs(batch)
+    with torch.no_grad():
+        chosen, values, _ = judge(policy, theta, inputs, batch, config)
+        old_log_prob = policy.log_prob_of(chosen, batch.actions)
+    batch, targets = with_trial_advantages(batch, values, config)
+    for _ in range(config.epochs):
+        for part in torch.randperm(len(inputs), generator=gen, device=gen.device).tensor_split(config.minibatches):
+            some = some_trials(batch, part)
+            chosen, values, memory = judge(policy, theta, inputs[part], some, config)
+            loss, seen = trial_loss(policy, chosen, values, some, targets[part], old_log_prob[part], config, bonus)
+            loss = loss + policy.own_loss(theta, memory, some)
+            seen["grad_norm"] = adam.step(torch.autograd.grad(loss, list(theta.values())))
+    return seen
+
+
+def some_trials(batch: Rollout, index: Tensor) -> Rollout:
+    """Some of the trials."""
+    return replace(batch, **{f.name: getattr(batch, f.name)[index] for f in fields(batch)})
+
+
+#: Updates by name (`RL2Config.algorithm`): each changes theta in place, and says what happened.
+UPDATES: dict[str, Callable[..., Seen]] = {"a2c": a2c, "ppo": ppo}

@@ -1,0 +1,76 @@
+"""Measuring adaptation: returns after k steps, and how sure one can be of an average."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+from ..algorithms.configs import MAMLConfig
+from ..algorithms.inner import inner_loop, mean_returns
+from ..policies.base import tile
+from ..policies.gru import GRUPolicy
+from ..policies.mlp import MLPPolicy
+from ..rollout import draw_noise, rollout, trial
+from ..tasks.base import TaskDistribution, index_task
+from ..types import Rollout, Task
+
+
+def adaptation_curve(
+    tasks: TaskDistribution, policy: MLPPolicy, task: Task, config: MAMLConfig, gen: torch.Generator
+) -> Tensor:
+    """Mean undiscounted return of every task after 0, 1, ... `config.inner_steps` steps, `[inner_steps + 1, N]`.
+
+    Each step is taken from `config.episodes` fresh episodes of sampled actions, and each point of the curve is the
+    mean over episodes that its parameters were not adapted on.
+
+    Args:
+        tasks: the family.
+        policy: the initialisation; it is not changed.
+        task: test tasks, leaves `[N, ...]`; draw them with a seed that training does not use.
+        config: inner learning rate, inner steps, episodes. `chunk_size` bounds the memory.
+        gen: draws the noise of acting.
+    """
+    num_tasks = len(next(iter(task.values())))
+    theta = policy.params()
+    noise = [draw_noise(tasks, policy, num_tasks, config.episodes, gen) for _ in range(config.inner_steps + 1)]
+    chunk, curves = config.chunk_size or num_tasks, []
+    for start in range(0, num_tasks, chunk):
+        part = slice(start, min(start + chunk, num_tasks))
+        task_part, noise_part = index_task(task, part), [drawn[part] for drawn in noise]
+        params = tile(theta, part.stop - part.start)
+        params, support = inner_loop(tasks, policy, params, task_part, config, noise_part[:-1], create_graph=False)
+        last = rollout(tasks, policy, params, task_part, config.episodes, noise=noise_part[-1])
+        curves.append(mean_returns([*support, last]))
+    return torch.cat(curves, 1)
+
+
+def trial_returns(
+    tasks: TaskDistribution,
+    policy: GRUPolicy,
+    task: Task,
+    episodes: int,
+    gen: torch.Generator,
+    chunk: int = 2000,
+    score: Callable[[Task, Rollout], Tensor] = lambda _, batch: batch.returns(),
+) -> Tensor:
+    """Undiscounted return of every episode of a trial of every task, `[N, E]`: RL2's adaptation curve, task by task.
+
+    Args:
+        tasks: the family.
+        policy: a trained policy with a memory.
+        task: test tasks, leaves `[N, ...]`; draw them with a seed that training does not use.
+        episodes: E.
+        gen: draws the noise of acting.
+        chunk: tasks at once, which bounds the memory.
+        score: what is measured, `[N, E]`, of the tasks and their trials; the returns if nothing else is said.
+    """
+    params, scores = {name: p.detach() for name, p in policy.params().items()}, []
+    num_tasks = len(next(iter(task.values())))
+    noise = draw_noise(tasks, policy, num_tasks, episodes, gen)  # at once: the scores do not depend on the chunk
+    for start in range(0, num_tasks, chunk):
+        part = slice(start, start + chunk)
+        some = index_task(task, part)
+        scores.append(score(some, trial(tasks, policy, params, some, episodes, noise=noise[part])))
+    return torch.cat(scores)

@@ -1,0 +1,119 @@
+"""What every policy is: a function of a dict of parameters, so that the parameters can be data.
+
+Inside the two loops every task has parameters of its own. A policy therefore takes them as an argument, each with a
+leading task dimension `[N, ...]`.
+"""
+
+from __future__ import annotations
+
+from copy import copy
+from typing import Any, Self
+
+import torch
+from torch import Tensor
+
+from ..rng import normal, uniform
+from ..tasks.base import TaskDistribution, check_positive
+from ..types import Params
+from .distributions import (
+    Distribution,
+    categorical_entropy,
+    categorical_kl,
+    categorical_log_prob,
+    categorical_sample,
+    gaussian_entropy,
+    gaussian_kl,
+    gaussian_log_prob,
+)
+
+
+def tile(params: Params, num_tasks: int) -> Params:
+    """Gives every task the same parameters: a view `[N, ...]` of each tensor, nothing is copied.
+
+    Gradients of the copies add up in the original, so differentiating through `tile` gives the meta-gradient.
+    """
+    check_positive(num_tasks=num_tasks)
+    return {name: p.expand(num_tasks, *p.shape) for name, p in params.items()}
+
+
+class Policy:
+    """What every policy is: a network's sizes, its kind of action, and its parameters by name.
+
+    Attributes:
+        observation_size: O.
+        action_size: A, coordinates of a continuous action or number of discrete ones.
+        discrete: whether actions are integers, drawn from a categorical distribution, or numbers from a Gaussian.
+        dtype: of parameters and computation.
+    """
+
+    def __init__(self, observation_size: int, action_size: int, discrete: bool, dtype: torch.dtype) -> None:
+        self.observation_size, self.action_size, self.discrete = observation_size, action_size, discrete
+        self.dtype = dtype
+        self._params: Params = {}
+
+    @classmethod
+    def for_tasks(cls, tasks: TaskDistribution, gen: torch.Generator, **options: Any) -> Self:
+        """A policy with the sizes, the kind and scale of action, and the dtype of a family of tasks."""
+        options = {"discrete": tasks.discrete, "init_std": tasks.action_scale, "dtype": tasks.dtype, **options}
+        network: Any = cls  # each has options of its own
+        policy: Self = network(tasks.observation_size, tasks.action_size, gen, **options)
+        return policy
+
+    def params(self) -> Params:
+        """The parameters by name, without a task dimension: copies that require a gradient, to start a loop from."""
+        return {name: p.clone().requires_grad_() for name, p in self._params.items()}
+
+    def replace(self, params: Params) -> Self:
+        """The same network with other parameters; this one stays as it is.
+
+        Raises:
+            ValueError: if the parameters are those of another network, or of another type.
+        """
+        self.check_params(params)
+        for name, p in params.items():
+            if p.dtype != self.dtype:
+                raise ValueError(
+                    f"parameter {name!r} is of type {p.dtype}, but this policy computes in {self.dtype}: "
+                    f"convert it with .to({self.dtype}), or make the policy with dtype={p.dtype}."
+                )
+        other = copy(self)
+        other._params = {name: p.detach().clone() for name, p in params.items()}
+        return other
+
+    def check_params(self, params: Params) -> None:
+        """Refuses parameters of another network, by those names and shapes that differ.
+
+        Raises:
+            ValueError: if a name or a shape is not that of this network.
+        """
+        needed = {name: tuple(p.shape) for name, p in self._params.items()}
+        given = {name: tuple(p.shape) for name, p in params.items()}
+        if given != needed:
+            mine, right = (dict(sorted(a.items() - b.items())) for a, b in ((given, needed), (needed, given)))
+            raise ValueError(f"parameters of shapes {mine} do not fit this policy, which needs {right}.")
+
+    def noise(self, shape: tuple[int, ...], gen: torch.Generator) -> Tensor:
+        """What acting consumes, drawn beforehand: `[*shape, A]` normal, or `[*shape, 1]` uniform where discrete."""
+        if self.discrete:
+            return uniform((*shape, 1), gen, self.dtype)
+        return normal((*shape, self.action_size), gen, self.dtype)
+
+    def sample(self, chosen: Distribution, noise: Tensor) -> Tensor:
+        """An action from each output of `distribution`."""
+        if self.discrete:
+            return categorical_sample(chosen["logits"], noise)
+        return torch.addcmul(chosen["mean"], noise, chosen["log_std"].exp())
+
+    def log_prob_of(self, chosen: Distribution, actions: Tensor) -> Tensor:
+        """log pi(a|s) under an output of `distribution`, `[N, ...]`."""
+        if self.discrete:
+            return categorical_log_prob(chosen["logits"], actions)
+        return gaussian_log_prob(chosen["mean"], chosen["log_std"], actions)
+
+    def kl(self, old: Distribution, new: Distribution) -> Tensor:
+        """KL(old || new) of two outputs of `distribution`, in every state, `[N, ...]`."""
+        return categorical_kl(old, new) if self.discrete else gaussian_kl(old, new)
+
+    def entropy(self, chosen: Distribution) -> Tensor:
+        """The entropy of an output of `distribution`, in every state, `[N, ...]`."""
+        return categorical_entropy(chosen) if self.discrete else gaussian_entropy(chosen)

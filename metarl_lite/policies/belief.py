@@ -1,0 +1,160 @@
+"""Task inference: the memory learns to predict what the task pays, and the policy is given what it believes.
+
+RL2 leaves it to the return alone what the memory keeps. Here the memory is trained as an encoder of the task, by
+predicting rewards; no gradient of the return reaches it.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any, Self
+
+import torch
+from torch import Tensor
+
+from ..rng import generator, uniform
+from ..tasks.base import check_positive
+from ..types import Params, Rollout
+from .distributions import Distribution
+from .gru import GRUPolicy
+
+
+class BeliefPolicy(GRUPolicy):
+    r"""A GRU that encodes the task, a decoder that predicts rewards from the code, and a policy that reads the code.
+
+    $$ b_t = \mathrm{GRU}(b_{t-1}, x_t), \qquad \hat r(s, a \mid b_t) = f_\psi(b_t, s, a), \qquad
+       a_t \sim \pi_\theta(\cdot \mid \bot\, b_t, x_t) $$
+
+    where $\bot$ stops the gradient. At every step t the decoder is asked for rewards of the whole trial, those seen and
+    those still to come: the code must hold what the trial has told about the task so far. `rl2` trains it like any
+    `GRUPolicy`; `own_loss` is all that differs.
+
+    Args:
+        observation_size: O.
+        action_size: A.
+        gen: draws the initial weights.
+        code: H, units of the code b.
+        units: hidden units of the decoder and of the policy.
+        queries: Q, how many steps of the trial the decoder is asked for at each step.
+        options: of `GRUPolicy`: `discrete`, `init_std` and `dtype`.
+
+    Raises:
+        ValueError: if a size is not a positive integer, or for `hidden` and `separate`, which have no meaning here.
+
+    Source: Zintgraf et al. (2020), VariBAD: its encoder and reward decoder, without the Gaussian code, the KL
+    divergence from the last belief, and the decoder of transitions.
+    """
+
+    def __init__(
+        self,
+        observation_size: int,
+        action_size: int,
+        gen: torch.Generator,
+        *,
+        code: int = 64,
+        units: int = 64,
+        queries: int = 4,
+        **options: Any,
+    ) -> None:
+        check_positive(code=code, units=units, queries=queries)
+        for name in {"hidden", "separate"} & set(options):
+            raise ValueError(
+                f"{name} = {options[name]!r}: a BeliefPolicy has one memory, its code, which actor and critic share; "
+                "leave this out, and set its units with code=64."
+            )
+        super().__init__(observation_size, action_size, gen, hidden=code, **options)
+        self.queries = queries
+        read, asked = code + self.input_size, code + observation_size + action_size
+        heads = {"actor": (units, action_size), "critic": (units, 1), "trunk": (read, units)}
+        heads |= {"ask": (asked, units), "answer": (units, 1)}
+        for name, (fan_in, fan_out) in heads.items():
+            bound = (0.1 if name == "actor" else 1.0) * math.sqrt(6 / (fan_in + fan_out))
+            self._params[f"{name}_w"] = bound * (2 * uniform((fan_in, fan_out), gen, self.dtype) - 1)
+            self._params[f"{name}_b"] = torch.zeros(fan_out, dtype=self.dtype, device=gen.device)
+
+    def first(self, num_tasks: int, device: torch.device | str = "cpu") -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """What a trial begins with; the memory is the code and, beside it, the last input: `[N, H + I]`."""
+        code, action, reward, done = super().first(num_tasks, device)
+        return torch.cat([code, code.new_zeros(num_tasks, self.input_size)], -1), action, reward, done
+
+    def remember(self, params: Params, memory: Tensor, x: Tensor) -> Tensor:
+        """The code after one more input, and that input, `[N, H + I]`."""
+        return torch.cat([super().remember(params, memory[:, : self.hidden], x), x], -1)
+
+    def unroll(self, params: Params, inputs: Tensor) -> tuple[Tensor, Tensor]:
+        """Codes and inputs of whole trials, `[N, L, H + I]`, twice: actor and critic read the same."""
+        memory = torch.cat([super().unroll(params, inputs)[0], inputs], -1)
+        return memory, memory
+
+    def distribution(self, params: Params, memory: Tensor) -> Distribution:
+        """What the action is drawn from, given the code and the last input; the code is a constant here."""
+        return super().distribution(params, self._trunk(params, memory))
+
+    def value(self, params: Params, memory: Tensor) -> Tensor:
+        """What the critic expects, given the code and the last input."""
+        return super().value(params, self._trunk(params, memory))
+
+    def _trunk(self, params: Params, memory: Tensor) -> Tensor:
+        return torch.tanh(memory.detach() @ params["trunk_w"] + params["trunk_b"])
+
+    def predict(self, params: Params, memory: Tensor, observations: Tensor, actions: Tensor) -> Tensor:
+        """The reward expected of an action `[..., A]` (encoded) on seeing `[..., O]`, given a memory, `[...]`."""
+        return _answer(params, *self._question(params, memory, observations, actions))
+
+    def _question(self, params: Params, memory: Tensor, observations: Tensor, actions: Tensor) -> tuple[Tensor, Tensor]:
+        """What code and question each add to the decoder's hidden units, `[..., units]`: the first layer is linear."""
+        weight = params["ask_w"]
+        known = memory[..., : self.hidden] @ weight[: self.hidden] + params["ask_b"]
+        return known, torch.cat([observations, actions], -1) @ weight[self.hidden :]
+
+    @property
+    def numbers_of_a_step(self) -> int:
+        """As for any `GRUPolicy`, and the hidden units of the policy and, for every question, of the decoder."""
+        units, memory = self._params["ask_b"].numel(), self.hidden + self.input_size
+        return super().numbers_of_a_step + 4 * memory + units * (6 + 3 * self.queries)
+
+    def own_loss(self, params: Params, memory: Tensor, batch: Rollout) -> Tensor:
+        r"""How badly rewards of the trial are predicted from what was known at each step, one number.
+
+        $$ \frac{1}{B L Q} \sum_{b, t, q} m_{bt'} \big( r_{bt'} - \hat r(s_{bt'}, a_{bt'} \mid b_{bt}) \big)^2, \qquad
+           t' = (t + \lfloor q L / Q \rfloor) \bmod L, \quad q = 0 \dots Q - 1 $$
+
+        The least of it is reached by the mean of the rewards *among the questions that are asked*. The next step's is
+        an honest one: all that the agent chose it by is in the memory. A later one is chosen by what the agent learns
+        in between, so it leans towards what will have proved to be good.
+        """
+        observations, actions = batch.observations.flatten(1, 2), self.encode(batch.actions.flatten(1, 2))
+        rewards, mask = batch.rewards.flatten(1), batch.mask.flatten(1)  # [B, L]
+        known, asked = self._question(params, memory, observations, actions)  # [B, L, units]
+        length, loss = rewards.shape[1], rewards.new_zeros(())
+        for shift in (q * length // self.queries for q in range(self.queries)):
+            guess = _answer(params, known, asked.roll(-shift, 1))
+            loss = loss + (mask.roll(-shift, 1) * (rewards.roll(-shift, 1) - guess).square()).mean() / self.queries
+        return loss
+
+    @classmethod
+    def from_params(cls, params: Params) -> Self:
+        """The policy that these parameters belong to; `queries`, of which they say nothing, is the usual number.
+
+        Raises:
+            ValueError: if they belong to no such network.
+        """
+        try:
+            (_, size), (units, action_size) = params["actor_gru_in"].shape, params["actor_w"].shape
+            policy = cls(
+                size - action_size - 2,
+                action_size,
+                generator(0),
+                discrete="log_std" not in params,
+                code=params["actor_gru_memory"].shape[-1],
+                units=units,
+                dtype=params["actor_w"].dtype,
+            )
+        except (KeyError, ValueError, RuntimeError):
+            raise ValueError(f"these are not the parameters of a BeliefPolicy: {', '.join(sorted(params))}.") from None
+        return policy.replace({name: params[name] for name in policy._params if name in params} | params)
+
+
+def _answer(params: Params, known: Tensor, asked: Tensor) -> Tensor:
+    """The decoder's second layer, `[...]`."""
+    return (torch.tanh(known + asked) @ params["answer_w"] + params["answer_b"]).squeeze(-1)

@@ -1,0 +1,136 @@
+"""Policies as functions of a dict of parameters, so that the parameters can be data.
+
+Inside the two loops every task has parameters of its own. A policy therefore takes them as an argument, each with a
+leading task dimension `[N, ...]`; a layer of N networks is one batched matrix product.
+"""
+
+from __future__ import annotations
+
+import math
+from copy import copy
+from itertools import pairwise
+from typing import Self
+
+import torch
+from torch import Tensor
+
+from ..rng import uniform
+from ..tasks.base import check_positive
+from ..types import Params
+from .base import Policy
+from .distributions import (
+    Distribution,
+)
+from .layers import hidden, linear
+
+
+class MLPPolicy(Policy):
+    r"""A tanh network whose output is the mean of a Gaussian or the logits of a categorical distribution.
+
+    $$ \pi_\theta(a \mid s) = \mathcal N\!\left(f_\theta(s), \operatorname{diag} e^{2\ell}\right)
+       \quad\text{or}\quad \operatorname{softmax} f_\theta(s)_a . $$
+
+    The log standard deviation $\ell$ does not depend on the state; it is a parameter like the others, so the inner
+    loop adapts it too.
+
+    Args:
+        observation_size: O.
+        action_size: A, coordinates of a continuous action or number of discrete ones.
+        gen: draws the initial weights.
+        discrete: which of the two distributions.
+        hidden: units of each hidden layer; an empty tuple gives a linear policy.
+        init_std: initial standard deviation of a continuous action, in the action's units.
+        dtype: of parameters and computation.
+
+    Raises:
+        ValueError: if a size is not a positive integer, or `init_std` is not positive.
+    """
+
+    def __init__(
+        self,
+        observation_size: int,
+        action_size: int,
+        gen: torch.Generator,
+        *,
+        discrete: bool = False,
+        hidden: tuple[int, ...] = (64, 64),
+        init_std: float = 1.0,
+        dtype: torch.dtype = torch.float32,
+    ) -> None:
+        if not isinstance(hidden, tuple | list):
+            raise ValueError(f"hidden = {hidden!r}: a tuple of layer sizes is needed, such as hidden=(64, 64).")
+        sizes = [observation_size, *hidden, action_size]
+        check_positive(**{f"layer_{i}_size": n for i, n in enumerate(sizes)})
+        if not init_std > 0:
+            raise ValueError(f"init_std = {init_std}: a standard deviation must be positive, such as init_std=0.1.")
+        super().__init__(observation_size, action_size, discrete, dtype)
+        self.num_layers = len(sizes) - 1
+        for i, (fan_in, fan_out) in enumerate(pairwise(sizes)):
+            bound = math.sqrt(6 / (fan_in + fan_out))  # Glorot and Bengio (2010): keeps the scale of tanh layers
+            if i == self.num_layers - 1:
+                bound *= 0.1  # start close to the same action everywhere
+            self._params[f"w{i}"] = bound * (2 * uniform((fan_in, fan_out), gen, dtype) - 1)
+            self._params[f"b{i}"] = torch.zeros(fan_out, dtype=dtype, device=gen.device)
+        if not discrete:
+            self._params["log_std"] = torch.full((action_size,), math.log(init_std), dtype=dtype, device=gen.device)
+
+    def replace(self, params: Params) -> Self:
+        if any(name.startswith("lr_") for name in params) and not self.has_rates:
+            raise ValueError("these parameters carry learned rates (Meta-SGD): policy.with_rates(0.1).replace(params).")
+        return super().replace(params)
+
+    @property
+    def has_rates(self) -> bool:
+        """Whether the parameters include learned rates of the inner step (see `with_rates`)."""
+        return any(name.startswith("lr_") for name in self._params)
+
+    def with_rates(self, alpha: float) -> MLPPolicy:
+        """The same network, carrying a rate of the inner step for every single weight, `lr_` + name: Meta-SGD.
+
+        The network itself never reads them; they are parameters, so they are learned, saved and loaded like others.
+        """
+        other = copy(self)
+        other._params = self._params | {f"lr_{name}": torch.full_like(p, alpha) for name, p in self._params.items()}
+        return other
+
+    def num_tasks(self, params: Params) -> int:
+        """N, the tasks that these parameters are for; refuses parameters without a task dimension."""
+        for name, p in params.items():
+            if name not in self._params:
+                raise ValueError(f"this policy has no parameter {name!r}, but {', '.join(map(repr, self._params))}.")
+            if p.ndim != self._params[name].ndim + 1:
+                raise ValueError(
+                    f"parameter {name!r} has shape {tuple(p.shape)}, but one set for each task was expected, "
+                    f"{('N', *self._params[name].shape)}: pass tile(params, num_tasks)."
+                )
+        return len(p)
+
+    def forward(self, params: Params, observations: Tensor) -> Tensor:
+        """The means or logits, `[N, ..., A]`, of observations `[N, ..., O]` under parameters `[N, ...]`."""
+        x = observations.flatten(1, -2)  # [N, B, O]
+        for i in range(self.num_layers):
+            layer = hidden if i < self.num_layers - 1 else linear
+            x = layer(x, params[f"w{i}"], params[f"b{i}"])
+        return x.reshape(*observations.shape[:-1], self.action_size)
+
+    def _log_std(self, params: Params, like: Tensor) -> Tensor:
+        log_std = params["log_std"]  # [N, A]
+        return log_std.reshape(len(log_std), *(1,) * (like.ndim - 2), self.action_size)  # [N, 1, ..., A]
+
+    def act(self, params: Params, observations: Tensor, noise: Tensor) -> Tensor:
+        """Samples an action for each observation `[N, ..., O]`."""
+        return self.sample(self.distribution(params, observations), noise)
+
+    def mode(self, params: Params, observations: Tensor) -> Tensor:
+        """The most probable action of each observation."""
+        output = self.forward(params, observations)
+        return output.argmax(-1) if self.discrete else output
+
+    def distribution(self, params: Params, observations: Tensor) -> Distribution:
+        """What the actions are drawn from: `mean` `[N, ..., A]` and `log_std` `[N, 1, ..., A]`, or `logits`."""
+        output = self.forward(params, observations)
+        return {"logits": output} if self.discrete else {"mean": output, "log_std": self._log_std(params, output)}
+
+    def log_prob(self, params: Params, observations: Tensor, actions: Tensor) -> Tensor:
+        """log pi(a|s) of each action, `[N, ...]`."""
+        return self.log_prob_of(self.distribution(params, observations), actions)

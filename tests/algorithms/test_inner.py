@@ -1,0 +1,397 @@
+"""What an inner step moves, by how much, and what the outer gradient sees of it, against finite differences."""
+
+from __future__ import annotations
+
+import dataclasses
+import importlib
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+from metarl_lite.algorithms.configs import ALGORITHMS, MAMLConfig
+from metarl_lite.algorithms.inner import Rates, adapt, inner_loop, last_layer_rate, learned_rates, sample, step_sizes
+from metarl_lite.algorithms.maml import maml
+from metarl_lite.algorithms.outer import readapt
+from metarl_lite.evaluate.curves import adaptation_curve
+from metarl_lite.losses import LOSSES, policy_gradient
+from metarl_lite.oracles.meta_gradient import finite_differences
+from metarl_lite.policies.base import tile
+from metarl_lite.policies.mlp import MLPPolicy
+from metarl_lite.rng import generator, normal
+from metarl_lite.rollout import draw_noise
+from metarl_lite.tasks.bandits import BernoulliBandit
+from metarl_lite.tasks.base import TaskDistribution
+from metarl_lite.tasks.navigation import PointGoal
+from metarl_lite.types import Params, Rollout
+
+inner_module = importlib.import_module("metarl_lite.algorithms.inner")
+F64 = torch.float64
+FAMILIES: dict[str, TaskDistribution] = {
+    "continuous": PointGoal(horizon=6, dtype=F64),
+    "bandit": BernoulliBandit(num_arms=3, horizon=6, dtype=F64),
+}
+
+
+def small(family: str, config: MAMLConfig, seed: int = 0) -> tuple[MLPPolicy, Params, list[Rollout]]:
+    """A policy of two hidden layers, its parameters, and fixed batches for three tasks."""
+    tasks, gen = FAMILIES[family], generator(seed)
+    policy = MLPPolicy.for_tasks(tasks, gen, hidden=(3, 3))
+    theta = {name: p + 0.1 * normal(tuple(p.shape), gen, F64) for name, p in policy.params().items()}  # biases too
+    policy = policy.replace({name: p.detach() for name, p in theta.items()})
+    if config.algorithm == "meta_sgd":
+        policy = policy.with_rates(config.inner_lr)
+        for p in list(policy._params)[-3:]:  # rates that differ, or one could stand for another
+            policy._params[p] = policy._params[p] * (1 + normal(tuple(policy._params[p].shape), gen, F64))
+    task, theta = tasks.sample(3, gen), policy.params()
+    noise = [draw_noise(tasks, policy, 3, config.episodes, gen) for _ in range(config.inner_steps + 1)]
+    return policy, theta, [sample(tasks, policy, tile(theta, 3), task, config, drawn) for drawn in noise]
+
+
+# --- the rates --------------------------------------------------------------------------------------------------------
+
+
+def test_the_rates_of_each_algorithm() -> None:
+    policy = MLPPolicy.for_tasks(FAMILIES["continuous"], generator(0), hidden=(3, 3))
+    params = policy.params()
+    everything = dict.fromkeys(params, 0.3)
+    for algorithm in ALGORITHMS:
+        if algorithm not in ("anil", "meta_sgd"):
+            assert step_sizes(params, MAMLConfig(algorithm=algorithm, inner_lr=0.3)) == everything
+    assert step_sizes(params, MAMLConfig(algorithm="anil", inner_lr=0.3)) == {"w2": 0.3, "b2": 0.3}
+    carried = policy.with_rates(0.1).params()
+    rates = step_sizes(carried, MAMLConfig(algorithm="meta_sgd", inner_lr=0.3))
+    assert set(rates) == set(params)
+    for name, rate in rates.items():
+        assert rate is carried[f"lr_{name}"]  # what the policy carries, not what the configuration says
+        assert torch.equal(carried[f"lr_{name}"], torch.full_like(params[name], 0.1))
+
+
+def test_the_last_layer_is_found_by_number_and_not_by_name() -> None:
+    params = {f"w{i}": torch.zeros(1) for i in (0, 9, 10, 2)}
+    assert set(last_layer_rate(params, 0.1)) == {"w10", "b10"}
+
+
+def test_learned_rates_of_a_policy_without_any_are_refused_with_the_remedy() -> None:
+    policy = MLPPolicy.for_tasks(FAMILIES["continuous"], generator(0))
+    with pytest.raises(ValueError, match=r"no learned rates: .*with_rates\(0\.1\)"):
+        learned_rates(policy.params(), 0.1)
+
+
+def test_a_rate_for_each_parameter_by_hand() -> None:
+    """A rate may be a number, one for each entry, or absent; each task has its own step."""
+    params = {name: p.requires_grad_() for name, p in {
+        "a": torch.tensor([[1.0, 2.0], [3.0, 4.0]]), "b": torch.tensor([[5.0], [6.0]]), "c": torch.ones(2, 1),
+    }.items()}  # fmt: skip
+    rates: Rates = {"a": torch.tensor([[0.1, 0.2], [0.3, 0.4]]), "b": 0.5}
+
+    def loss_fn(policy: Any, given: Params, batch: Any) -> Tensor:
+        return (given["a"] ** 2).sum(1) + (given["b"] ** 2).sum(1) * given["c"].squeeze(1)
+
+    moved = adapt(None, params, None, loss_fn, rates)  # type: ignore[arg-type]
+    torch.testing.assert_close(moved["a"], torch.tensor([[0.8, 1.2], [1.2, 0.8]]))  # a (1 - 2 rate)
+    assert moved["b"].tolist() == [[0.0], [0.0]]
+    assert moved["c"] is params["c"]
+    # The step is through a graph: d sum(b') / dc = -2 rate b.
+    assert torch.autograd.grad(moved["b"].sum(), params["c"])[0].tolist() == [[-5.0], [-6.0]]
+
+
+# --- ANIL and Meta-SGD ------------------------------------------------------------------------------------------------
+
+
+def check_only_the_last_layer_moves(adapted: Any) -> None:
+    """In the inner step; the outer gradient reaches every layer, through the step as well."""
+    for steps in (1, 3):
+        config = MAMLConfig(algorithm="anil", inner_steps=steps, episodes=4)
+        policy, theta, batches = small("continuous", config)
+        params = adapted(policy, theta, batches[:-1], config)
+        for name, p in params.items():
+            assert torch.equal(p, tile(theta, 3)[name]) == (name not in ("w2", "b2")), name
+        grads = torch.autograd.grad(policy_gradient(policy, params, batches[-1]).mean(), list(theta.values()))
+        for name, g in zip(theta, grads, strict=True):
+            assert (g != 0).any(), name
+
+
+def adapted(policy: MLPPolicy, theta: Params, support: list[Rollout], config: MAMLConfig) -> Params:
+    return readapt(policy, theta, support, config, create_graph=True)
+
+
+def check_finite_differences(adapted: Any, algorithm: str, steps: int = 1, family: str = "continuous") -> None:
+    """The outer gradient, with the episodes held fixed, in every parameter: the carried rates are some of them."""
+    config = MAMLConfig(algorithm=algorithm, inner_steps=steps, inner_lr=0.2, episodes=4)
+    policy, theta, batches = small(family, config)
+
+    def loss(params: Params) -> Tensor:
+        return policy_gradient(policy, adapted(policy, params, batches[:-1], config), batches[-1]).mean()
+
+    grads = torch.autograd.grad(loss(theta), list(theta.values()), allow_unused=True)
+    slopes = finite_differences(loss, theta)
+    for (name, slope), g in zip(slopes.items(), grads, strict=True):
+        assert g is not None, name
+        torch.testing.assert_close(g, slope, rtol=1e-5, atol=1e-8, msg=name)
+
+
+@pytest.mark.parametrize("steps", [1, 2, 3])
+def test_the_inner_step_of_anil(steps: int) -> None:
+    check_only_the_last_layer_moves(adapted)
+    check_finite_differences(adapted, "anil", steps)
+
+
+@pytest.mark.parametrize("steps", [1, 2, 3])
+@pytest.mark.parametrize("family", FAMILIES)
+def test_the_gradient_of_learned_rates_equals_finite_differences(family: str, steps: int) -> None:
+    check_finite_differences(adapted, "meta_sgd", steps, family=family)
+
+
+def test_with_equal_rates_meta_sgd_takes_the_step_of_maml() -> None:
+    config = MAMLConfig(inner_steps=2, episodes=4, inner_lr=0.2)
+    policy, theta, batches = small("continuous", config)
+    plain = adapted(policy, theta, batches[:-1], config)
+    carrying = policy.with_rates(0.2)
+    carried = adapted(carrying, carrying.params(), batches[:-1], dataclasses.replace(config, algorithm="meta_sgd"))
+    for name, p in plain.items():
+        torch.testing.assert_close(carried[name], p, rtol=0, atol=1e-14)
+    assert set(carried) == set(plain) | {f"lr_{name}" for name in plain}
+
+
+def test_rates_are_learned_and_saved_with_the_policy() -> None:
+    tasks = PointGoal(horizon=10)
+    start = MLPPolicy.for_tasks(tasks, generator(0), hidden=(4,))
+    config = MAMLConfig(iterations=3, num_tasks=4, episodes=4, algorithm="meta_sgd", inner_lr=0.1)
+    trained, _ = maml(tasks, start, config, generator(1))
+    assert not start.has_rates
+    assert trained.has_rates
+    for name, p in trained.params().items():
+        if name.startswith("lr_"):
+            assert (p != 0.1).any(), name
+            assert len(p.unique()) > 1 or p.numel() == 1, f"{name}: every weight has a rate of its own"
+    again, _ = maml(tasks, trained, config, generator(2))  # goes on from the rates that it is given
+    for name, p in again.params().items():
+        moved = (p - trained.params()[name]).abs().max()
+        assert 0 < moved < 0.02, name  # three steps of Adam move a number by about 3 outer_lr = .009
+
+
+def test_an_adaptation_curve_uses_the_carried_rates() -> None:
+    tasks, config = FAMILIES["continuous"], MAMLConfig(algorithm="meta_sgd", inner_steps=2, episodes=4)
+    plain = MLPPolicy.for_tasks(tasks, generator(0), hidden=(4,))
+    test = tasks.sample(5, generator(1))
+
+    def curve(policy: MLPPolicy, **options: Any) -> Tensor:
+        return adaptation_curve(tasks, policy, test, dataclasses.replace(config, **options), generator(2))
+
+    assert torch.equal(curve(plain.with_rates(0.1)), curve(plain, algorithm="maml", inner_lr=0.1))
+    assert not torch.equal(curve(plain.with_rates(0.1)), curve(plain.with_rates(0.2)))
+    standing = curve(plain.with_rates(0.0))
+    assert torch.equal(standing, curve(plain, algorithm="maml", inner_lr=1e-300))
+    torch.testing.assert_close(curve(plain.with_rates(0.1), chunk_size=2), curve(plain.with_rates(0.1)))
+
+
+def test_a_curve_of_learned_rates_from_a_policy_without_any_says_what_to_do() -> None:
+    tasks = FAMILIES["continuous"]
+    policy, test = MLPPolicy.for_tasks(tasks, generator(0)), tasks.sample(2, generator(1))
+    with pytest.raises(ValueError, match=r"no learned rates"):
+        adaptation_curve(tasks, policy, test, MAMLConfig(algorithm="meta_sgd"), generator(2))
+
+
+@pytest.mark.parametrize("algorithm", [name for name in ALGORITHMS if name != "meta_sgd"])
+def test_a_policy_with_rates_is_refused_by_other_algorithms(algorithm: str) -> None:
+    tasks = FAMILIES["continuous"]
+    policy = MLPPolicy.for_tasks(tasks, generator(0)).with_rates(0.1)
+    with pytest.raises(ValueError, match=rf"carries learned rates.*algorithm = '{algorithm}'.*meta_sgd"):
+        maml(tasks, policy, MAMLConfig(iterations=1, algorithm=algorithm), generator(0))
+
+
+def test_learned_rates_without_a_step_to_learn_them_from_are_refused() -> None:
+    tasks = FAMILIES["continuous"]
+    policy = MLPPolicy.for_tasks(tasks, generator(0), hidden=(4,))
+
+    def train() -> None:
+        config = MAMLConfig(iterations=1, num_tasks=2, episodes=2, algorithm="meta_sgd", inner_steps=0)
+        maml(tasks, policy, config, generator(0))
+
+    with pytest.raises(ValueError, match=r"inner_steps = 0"):
+        train()
+
+
+# --- the loop ---------------------------------------------------------------------------------------------------------
+
+
+def check_loop(loop: Any, algorithm: str = "maml", inner_loss: str = "policy_gradient") -> None:
+    """Each step is taken from fresh episodes of the policy as it is then, and from the configuration's loss."""
+    tasks, gen = FAMILIES["continuous"], generator(5)
+    policy = MLPPolicy.for_tasks(tasks, gen, hidden=(4,))
+    policy = policy.with_rates(0.15) if algorithm == "meta_sgd" else policy
+    config = MAMLConfig(algorithm=algorithm, inner_loss=inner_loss, inner_steps=3, episodes=4)
+    task, noise = tasks.sample(3, gen), [draw_noise(tasks, policy, 3, 4, gen) for _ in range(3)]
+    params = tile(policy.params(), 3)
+    found, support = loop(tasks, policy, params, task, config, noise)
+    assert len(support) == 3
+    for drawn, batch in zip(noise, support, strict=True):
+        mine = sample(tasks, policy, params, task, config, drawn)
+        torch.testing.assert_close(batch.actions, mine.actions, rtol=0, atol=0)
+        torch.testing.assert_close(batch.advantages, mine.advantages, rtol=0, atol=0)
+        params = adapt(policy, params, mine, LOSSES[inner_loss], step_sizes(params, config))
+    for name, p in params.items():
+        torch.testing.assert_close(found[name], p, rtol=0, atol=1e-13)
+
+
+@pytest.mark.parametrize("algorithm", ALGORITHMS)
+def test_the_inner_loop_is_a_plain_loop_of_steps(algorithm: str) -> None:
+    check_loop(inner_loop, algorithm)
+
+
+@pytest.mark.parametrize("inner_loss", LOSSES)
+def test_the_configuration_names_the_loss_of_the_step(inner_loss: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The three agree in the first derivative, so that the right one is used shows in the second, or in a count."""
+    check_loop(inner_loop, inner_loss=inner_loss)
+    calls: list[str] = []
+
+    def counted(name: str) -> Any:
+        loss_fn = LOSSES[name]
+
+        def call(*args: Any) -> Tensor:
+            calls.append(name)
+            return loss_fn(*args)
+
+        return call
+
+    for name in list(LOSSES):
+        monkeypatch.setitem(LOSSES, name, counted(name))
+    config = MAMLConfig(inner_loss=inner_loss, episodes=3, inner_steps=2)
+    tasks, gen = FAMILIES["continuous"], generator(0)
+    policy, task = MLPPolicy.for_tasks(tasks, gen, hidden=(4,)), tasks.sample(2, gen)
+    noise = [draw_noise(tasks, policy, 2, 3, gen) for _ in range(2)]
+    inner_loop(tasks, policy, tile(policy.params(), 2), task, config, noise)
+    assert calls == [inner_loss] * 2
+
+
+def test_samples_have_the_advantages_that_the_configuration_asks_for() -> None:
+    config = MAMLConfig(episodes=4, normalise=True)
+    _, _, (batch, _) = small("continuous", config)
+    assert batch.advantages is not None
+    for n in range(3):
+        valid = batch.advantages[n][batch.mask[n] > 0]
+        assert valid.mean().abs() < 1e-12
+        assert valid.std(correction=0).item() == pytest.approx(1, abs=1e-6)
+    _, _, (raw, _) = small("continuous", dataclasses.replace(config, normalise=False))
+    assert raw.advantages is not None
+    assert raw.advantages.std() < 0.9
+
+
+@pytest.mark.parametrize("algorithm", ["maml", "anil", "meta_sgd"])
+def test_later_steps_are_shorter_if_asked(algorithm: str) -> None:
+    """The first step has its full size; a policy that is adapted again by an outer update takes the same steps."""
+    config = MAMLConfig(algorithm=algorithm, inner_steps=3, inner_lr=0.2, episodes=4, later_steps=0.5)
+    policy, theta, batches = small("continuous", config)
+    params = tile(theta, 3)
+    full = step_sizes(params, config)
+    for step, batch in enumerate(batches[:-1]):
+        rates = {name: rate * (1.0 if step == 0 else 0.5) for name, rate in full.items()}
+        params = adapt(policy, params, batch, policy_gradient, rates)
+    again = readapt(policy, theta, batches[:-1], config, True)
+    tasks, gen = FAMILIES["continuous"], generator(5)
+    task, noise = tasks.sample(3, gen), [draw_noise(tasks, policy, 3, 4, gen) for _ in range(3)]
+    looped, support = inner_loop(tasks, policy, tile(theta, 3), task, config, noise)
+    by_hand = tile(theta, 3)
+    for step, batch in enumerate(support):
+        rates = {name: rate * (1.0 if step == 0 else 0.5) for name, rate in full.items()}
+        by_hand = adapt(policy, by_hand, batch, policy_gradient, rates)
+    for name, p in params.items():
+        torch.testing.assert_close(again[name], p, rtol=0, atol=1e-13)
+        torch.testing.assert_close(looped[name], by_hand[name], rtol=0, atol=1e-13)
+
+
+# --- names ------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("option", "known"), [("algorithm", ALGORITHMS), ("inner_loss", tuple(LOSSES))])
+def test_an_unknown_name_lists_the_known_ones(option: str, known: tuple[str, ...]) -> None:
+    with pytest.raises(ValueError, match=rf"{option} = 'mmal': choose one of ") as caught:
+        MAMLConfig(**{option: "mmal"})
+    for name in known:
+        assert repr(name) in str(caught.value)
+        assert getattr(MAMLConfig(**{option: name}), option) == name
+
+
+@pytest.mark.parametrize(
+    ("option", "value"),
+    [
+        ("later_steps", 0.0),
+        ("max_kl", 0.0), ("max_kl", float("nan")), ("clip", -0.1), ("damping", -1e-3), ("kl_penalty", -1.0),
+        ("kl_penalty", float("nan")), ("cg_iterations", 0), ("curvature_episodes", 0), ("epochs", 0), ("epochs", 1.5),
+        ("final_lr", -0.1), ("final_lr", 1.0),
+    ],
+)  # fmt: skip
+def test_config_refuses_what_makes_no_sense(option: str, value: Any) -> None:
+    with pytest.raises(ValueError, match=rf"{option} = {value}.*(needed|between)"):
+        MAMLConfig(**{option: value})
+
+
+# --- broken variants --------------------------------------------------------------------------------------------------
+
+
+def all_layers(policy: MLPPolicy, theta: Params, support: list[Rollout], config: MAMLConfig) -> Params:
+    return readapt(policy, theta, support, dataclasses.replace(config, algorithm="maml"), True)
+
+
+def frozen_body(policy: MLPPolicy, theta: Params, support: list[Rollout], config: MAMLConfig) -> Params:
+    """The layers that do not move are detached: the outer loop reaches them through the step alone."""
+    params = readapt(policy, theta, support, config, True)
+    return {name: p if name in ("w2", "b2") else p.detach() for name, p in params.items()}
+
+
+def detached_rates(policy: MLPPolicy, theta: Params, support: list[Rollout], config: MAMLConfig) -> Params:
+    """Rates that are used and never learned."""
+    still = {name: p.detach() if name.startswith("lr_") else p for name, p in theta.items()}
+    return readapt(policy, still, support, config, True)
+
+
+def one_rate_a_layer(policy: MLPPolicy, theta: Params, support: list[Rollout], config: MAMLConfig) -> Params:
+    """The rates of a layer are replaced by their mean: the step is another than the finite differences take."""
+    even = {n: p + (p.mean() - p).detach() if n.startswith("lr_") else p for n, p in theta.items()}
+    return readapt(policy, even, support, config, True)
+
+
+def first_order(policy: MLPPolicy, theta: Params, support: list[Rollout], config: MAMLConfig) -> Params:
+    return readapt(policy, theta, support, config, False)
+
+
+def test_a_step_of_all_layers_is_not_that_of_anil() -> None:
+    with pytest.raises(AssertionError):
+        check_only_the_last_layer_moves(all_layers)
+
+
+@pytest.mark.parametrize("broken", [detached_rates, one_rate_a_layer, first_order])
+def test_broken_rates_fail_finite_differences(broken: Any) -> None:
+    with pytest.raises(AssertionError):
+        check_finite_differences(broken, "meta_sgd")
+
+
+@pytest.mark.parametrize("broken", [frozen_body, first_order])
+def test_a_broken_anil_fails_finite_differences(broken: Any) -> None:
+    with pytest.raises(AssertionError):
+        check_finite_differences(broken, "anil", steps=2)
+
+
+def test_a_loop_on_the_same_episodes_fails() -> None:
+    def same_episodes(
+        tasks: Any, policy: Any, params: Any, task: Any, config: Any, noise: Any
+    ) -> tuple[Params, list[Rollout]]:
+        return inner_loop(tasks, policy, params, task, config, [noise[0]] * len(noise))
+
+    with pytest.raises(AssertionError):
+        check_loop(same_episodes)
+
+
+def test_a_loop_that_samples_before_it_adapts_fails() -> None:
+    def all_at_once(
+        tasks: Any, policy: Any, params: Any, task: Any, config: Any, noise: Any
+    ) -> tuple[Params, list[Rollout]]:
+        support = [sample(tasks, policy, params, task, config, drawn) for drawn in noise]
+        for batch in support:
+            params = adapt(policy, params, batch, LOSSES[config.inner_loss], config.inner_lr)
+        return params, support
+
+    with pytest.raises(AssertionError):
+        check_loop(all_at_once)

@@ -1,0 +1,431 @@
+"""check says what is wrong, in words, and nothing that an answer does can upset it; show_source shows what runs."""
+
+from __future__ import annotations
+
+import re
+import sys
+import types
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+import metarl_lite.exercises as registry
+from metarl_lite.lesson.check import check, passes, verdict
+from metarl_lite.lesson.exercises.base import Exercise
+from metarl_lite.lesson.exercises.compare import brief, describe, difference
+from metarl_lite.lesson.show import show_diff, show_source
+
+Params = dict[str, Tensor]
+
+
+def step(params: Params, lr: float) -> Params:
+    return {name: p - lr * p for name, p in params.items()}
+
+
+def uphill(params: Params, lr: float) -> Params:
+    return {name: p + lr * p for name, p in params.items()}
+
+
+def raises_key(params: Params, lr: float) -> Params:
+    return {"w": params["q"]}
+
+
+def in_place(params: Params, lr: float) -> Params:
+    for p in params.values():
+        p.mul_(1 - lr)
+    return params
+
+
+def meta_gradient(function: Any, theta: Tensor) -> Tensor:
+    (gradient,) = torch.autograd.grad((function(theta) ** 2).sum(), theta)
+    return gradient
+
+
+class Doubler:
+    def __init__(self, value: float) -> None:
+        self.value = value
+
+    def twice(self) -> float:
+        return 2 * self.value
+
+
+class Forgetful(Doubler):
+    def twice(self) -> float:
+        return self.missing  # type: ignore[attr-defined,no-any-return]
+
+
+EXERCISES = [
+    Exercise(
+        "6.1", "inner step", step,
+        cases=[({"w": torch.arange(4.0)}, 0.1), ({"w": torch.ones(3, 2), "b": torch.ones(2)}, 0.5)],
+        mistakes={"You went uphill.": uphill, "There is no such key.": raises_key}, praise="Now on.",
+    ),
+    Exercise("6.2", "standing still", -38.26, tolerance=0.01, mistakes={"Mind the sign.": 38.26}),
+    Exercise(
+        "6.3", "through the step", lambda theta: 3 * theta, through=meta_gradient,
+        cases=lambda: [(torch.tensor([1.0, 2.0], requires_grad=True),)],
+        mistakes={"The graph is cut.": lambda theta: 3 * theta.detach()},
+    ),
+    Exercise("6.4", "a class", Doubler, through=lambda cls, value: cls(value).twice(), cases=[(1.5,), (4.0,)]),
+    Exercise("6.5", "keeps the graph", lambda x: 2 * x, cases=lambda: [{"x": torch.ones(2, requires_grad=True)}]),
+    Exercise("6.6", "a mask", lambda x: x > 0, cases=[(torch.tensor([1.0, -1.0]),)]),
+]  # fmt: skip
+
+
+@pytest.fixture(autouse=True)
+def chapter_six(monkeypatch: pytest.MonkeyPatch) -> None:
+    module = types.ModuleType("metarl_lite.lesson.exercises.ch06")
+    module.EXERCISES = EXERCISES  # type: ignore[attr-defined]
+    monkeypatch.setitem(sys.modules, "metarl_lite.lesson.exercises.ch06", module)
+    monkeypatch.setattr(registry, "chapters", lambda: [6])
+
+
+def test_correct_prints_one_line_and_returns_nothing(capsys: pytest.CaptureFixture[str]) -> None:
+    assert check("6.1", step) is None  # type: ignore[func-returns-value]
+    assert capsys.readouterr().out == "6.1: correct. Now on.\n"
+
+
+@pytest.mark.parametrize("stub", [lambda params, lr: None, lambda params, lr: ..., None, ...])
+def test_an_unfilled_stub_is_not_attempted(stub: Any, capsys: pytest.CaptureFixture[str]) -> None:
+    check("6.1", stub)
+    expected = "6.1: not attempted yet. Fill in the function above, then run this cell again.\n"
+    assert capsys.readouterr().out == expected
+    assert not passes("6.1", stub)
+
+
+def test_not_implemented_is_not_attempted() -> None:
+    def stub(params: Params, lr: float) -> Params:
+        raise NotImplementedError
+
+    assert verdict("6.1", stub).status == "unattempted"
+    assert verdict("6.3", lambda theta: None).status == "unattempted"
+    assert verdict("6.2", None).message.startswith("not attempted yet. Replace None")
+
+
+def test_a_known_mistake_gets_its_message_also_when_it_raises() -> None:
+    assert verdict("6.1", lambda params, lr: {k: p * (1 + lr) for k, p in params.items()}).message == "You went uphill."
+    assert verdict("6.1", lambda params, lr: {"w": params["q"]}).message == "There is no such key."
+    assert verdict("6.3", lambda theta: torch.tensor([3.0, 6.0])).message == "The graph is cut."
+    assert verdict("6.2", 38.26).message == "Mind the sign."
+
+
+@pytest.mark.parametrize(
+    ("answer", "status", "words"),
+    [
+        (lambda params, lr: {k: p[:1] for k, p in params.items()}, "form", "[4], but yours is a tensor of shape [1]"),
+        (lambda params, lr: list(params), "form", "should be a dict with keys 'w', but yours is a list of 1"),
+        (lambda params, lr: {"v": params["w"]}, "form", "a dict with keys 'w', but yours is a dict with keys 'v'"),
+        (lambda params, lr: {k: p.numpy() for k, p in params.items()}, "form", "a numpy array of shape [4]"),
+        (lambda params, lr: {k: 0 * p for k, p in params.items()}, "value", "['w'] should be [0.0, 0.9, 1.8, 2.7]"),
+        (lambda params, lr: {k: p * torch.nan for k, p in params.items()}, "value", "yours is [nan, nan, nan, nan]"),
+        (in_place, "changed", "changes its arguments"),
+        (3, "form", "a function is asked for, but you gave the number 3"),
+    ],
+)  # fmt: skip
+def test_what_is_wrong_is_said(answer: Any, status: str, words: str) -> None:
+    found = verdict("6.1", answer)
+    assert found.status == status
+    assert words in found.message
+    if callable(answer):
+        assert "In case 1 of 2" in found.message
+        assert "with params = {'w': [0.0, 1.0, 2.0, 3.0]}, lr = 0.1" in found.message
+
+
+def test_none_in_a_later_case_is_a_missing_return() -> None:
+    found = verdict("6.1", lambda params, lr: step(params, lr) if lr < 0.2 else None)
+    assert "In case 2 of 2" in found.message
+    assert "look for a branch without `return`" in found.message
+
+
+def test_an_exception_is_named_with_the_students_line() -> None:
+    def attempt(params: Params, lr: float) -> Params:
+        small = {}
+        return small["w"]  # type: ignore[no-any-return]
+
+    found = verdict("6.1", attempt)
+    assert found.status == "error"
+    assert found.message.startswith("your function raises KeyError: 'w'")
+    assert re.search(r'in line \d+ of your cell: return small\["w"\]', found.message)
+
+
+def test_an_exception_below_the_students_code_names_the_students_line() -> None:
+    found = verdict("6.1", lambda params, lr: {k: p @ torch.ones(7) for k, p in params.items()})
+    assert found.message.startswith("your function raises RuntimeError")
+    assert "torch.ones(7)" in found.message
+
+
+def test_a_class_is_judged_through_its_methods() -> None:
+    assert passes("6.4", Doubler)
+    found = verdict("6.4", Forgetful)
+    assert found.status == "error"
+    assert "return self.missing" in found.message
+
+
+def test_a_cut_graph_is_noticed() -> None:
+    found = verdict("6.5", lambda x: 2 * x.detach())
+    assert found.status == "form"
+    assert "carries no gradient" in found.message
+
+
+def test_kinds_of_numbers_are_told_apart() -> None:
+    assert passes("6.6", lambda x: torch.tensor([True, False]))
+    assert "should hold torch.bool, but yours holds torch.float32" in verdict("6.6", lambda x: (x > 0).float()).message
+    assert difference(1.0, torch.tensor(1), 1e-6) is not None
+    assert difference(np.float64(2.0), 2, 1e-6) is not None
+    assert difference(2, 2.0, 1e-6) is None
+    assert difference(torch.tensor(2.0), 2.0, 1e-6) is None
+
+
+def test_an_answer_cannot_change_the_cases_of_the_next() -> None:
+    verdict("6.1", in_place)
+    assert passes("6.1", step)
+    assert torch.equal(EXERCISES[0].cases[0][0]["w"], torch.arange(4.0))  # type: ignore[index]
+
+
+def test_a_prediction_that_is_off_is_not_given_away() -> None:
+    found = verdict("6.2", -30.0)
+    assert found.status == "value"
+    assert "38" not in found.message
+    assert verdict("6.2", "much").status == "form"
+    assert passes("6.2", torch.tensor(-38.262))
+
+
+def test_large_results_show_the_first_difference() -> None:
+    expected = torch.zeros(5, 6)
+    got = expected.clone()
+    got[2, 3] = 1.5
+    kind, sentence = difference(got, expected, 1e-6) or ("", "")
+    assert kind == "value"
+    assert "differs in 1 of 30 numbers, first at [2, 3]: should be 0, but yours is 1.5" in sentence
+
+
+def test_a_wrong_shape_goes_before_a_wrong_number() -> None:
+    got = {"a": torch.ones(2), "b": torch.zeros(3)}
+    expected = {"a": torch.zeros(2), "b": torch.zeros(4)}
+    assert (difference(got, expected, 1e-6) or ("", ""))[0] == "form"
+
+
+def test_rollouts_are_compared_by_field() -> None:
+    from metarl_lite.lesson.check import Verdict
+
+    assert difference(Verdict("a", "b"), Verdict("a", "c"), 0) == (
+        "value",
+        "result['message'] should be 'c', but yours is 'b'.",
+    )
+
+
+def test_words_for_values() -> None:
+    assert describe(torch.tensor(1.0)) == "a tensor with one number"
+    assert describe(True) == "the truth value True"
+    assert describe(object()) == "an object of type object"
+    assert brief((1.0, torch.ones(2), np.arange(3))) == "(1, [1.0, 1.0], [0, 1, 2])"
+    assert brief(torch.ones(4, 5)) == "a tensor of shape [4, 5]"
+
+
+def test_an_unknown_name_lists_the_known_ones() -> None:
+    with pytest.raises(ValueError, match=r"no exercise '6\.9'; chapter 6 has 6\.1, 6\.2"):
+        check("6.9", step)
+    with pytest.raises(ValueError, match=r"no exercise '7\.1'; known are 6\.1, 6\.2"):
+        check("7.1", step)
+    with pytest.raises(ValueError, match=r"chapter 7 has no exercises; chapters with exercises: 6"):
+        registry.of_chapter(7)
+
+
+@pytest.mark.parametrize(("fields", "words"), [
+    ({"name": "six", "reference": 1.0}, "named by chapter and number"),
+    ({"name": "6.1", "reference": step}, "needs cases"),
+    ({"name": "6.1", "reference": 1.0, "cases": [(1,)]}, "none if it is a value"),
+])  # fmt: skip
+def test_a_misshapen_exercise_is_refused(fields: dict[str, Any], words: str) -> None:
+    with pytest.raises(ValueError, match=words):
+        Exercise(title="a title", **fields)
+
+
+def documented(x: Tensor) -> Tensor:
+    """A claim.
+
+    More words.
+    """
+    return x  # kept
+
+
+def only_a_docstring() -> None:
+    """Nothing but this."""
+
+
+class Shown:
+    """Of the class."""
+
+    size = 1
+
+    @property
+    def twice(self) -> int:
+        """Of the method."""
+        return 2 * self.size
+
+
+def test_show_source_leaves_docstrings_out(capsys: pytest.CaptureFixture[str]) -> None:
+    show_source(documented, Shown, only_a_docstring)
+    expected = """\
+# tests.test_check.documented
+def documented(x: Tensor) -> Tensor:
+    return x  # kept
+
+# tests.test_check.Shown
+class Shown:
+    size = 1
+
+    @property
+    def twice(self) -> int:
+        return 2 * self.size
+
+# tests.test_check.only_a_docstring
+def only_a_docstring() -> None:
+    ...
+"""
+    assert capsys.readouterr().out == expected
+
+
+def test_show_source_keeps_the_docstring_if_asked(capsys: pytest.CaptureFixture[str]) -> None:
+    show_source(documented, docstring=True)
+    assert "More words." in capsys.readouterr().out
+
+
+def test_show_source_is_markdown_in_a_notebook(monkeypatch: pytest.MonkeyPatch) -> None:
+    published = []
+    monkeypatch.setitem(show_source.__globals__, "publish", published.append)
+    show_source(documented)
+    assert published[0]["text/markdown"].startswith("`tests.test_check.documented`\n\n```python\ndef documented")
+    assert "0x" not in published[0]["text/plain"]
+
+
+def gradient(x: Tensor, lr: float) -> Tensor:
+    """How it was.
+
+    At length.
+    """
+    first = 2 * x
+    second = lr * first
+    # a comment of both
+    third = second + 1
+    fourth = third * third
+    return fourth
+
+
+def other_gradient(x: Tensor, lr: float) -> Tensor:
+    """How it is: a docstring is no difference."""
+    first = 2 * x
+    second = lr * first
+    # a comment of both
+    third = second - 1
+    third = third + x
+    fourth = third * third
+    return fourth
+
+
+class Stretched(Doubler):
+    """A class may be compared as well."""
+
+    def twice(self) -> float:
+        return 2 * self.value
+
+
+def check_diff(function: Any, capsys: pytest.CaptureFixture[str]) -> None:
+    """Lines that go and come, two lines of what is the same around them, no docstrings, no numbers of lines."""
+    function(gradient, other_gradient)
+    assert capsys.readouterr().out.splitlines() == [
+        "--- tests.test_check.gradient",
+        "+++ tests.test_check.other_gradient",
+        "-def gradient(x: Tensor, lr: float) -> Tensor:",
+        "+def other_gradient(x: Tensor, lr: float) -> Tensor:",
+        "     first = 2 * x",
+        "     second = lr * first",
+        "     # a comment of both",
+        "-    third = second + 1",
+        "+    third = second - 1",
+        "+    third = third + x",
+        "     fourth = third * third",
+        "     return fourth",
+    ]
+
+
+def test_show_diff_shows_what_goes_and_what_comes(capsys: pytest.CaptureFixture[str]) -> None:
+    check_diff(show_diff, capsys)
+
+
+@pytest.mark.parametrize(
+    "broken",
+    [
+        lambda old, new: show_diff(new, old),
+        lambda old, new: show_diff(old, new, context=0),
+        lambda old, new: show_diff(old, old),
+        lambda old, new: show_source(old, new),
+    ],
+)
+def test_what_is_no_such_diff_fails(broken: Any, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(AssertionError):
+        check_diff(broken, capsys)
+
+
+def test_show_diff_leaves_out_what_is_far_from_a_change(capsys: pytest.CaptureFixture[str]) -> None:
+    show_diff(gradient, other_gradient, context=0)
+    lines = capsys.readouterr().out.splitlines()[2:]
+    assert all(line[0] in "+-" for line in lines)
+    assert len(lines) == 5
+
+
+def test_show_diff_of_what_is_the_same_is_empty(capsys: pytest.CaptureFixture[str]) -> None:
+    show_diff(gradient, gradient)
+    assert capsys.readouterr().out.strip() == ""
+
+
+def test_show_diff_compares_classes_and_methods(capsys: pytest.CaptureFixture[str]) -> None:
+    show_diff(Doubler, Stretched)
+    out = capsys.readouterr().out
+    assert "-class Doubler:\n" in out
+    assert "+class Stretched(Doubler):\n" in out
+    assert "-    def __init__(self, value: float) -> None:\n" in out
+    show_diff(Doubler.twice, Forgetful.twice)
+    out = capsys.readouterr().out
+    assert "--- tests.test_check.Doubler.twice\n+++ tests.test_check.Forgetful.twice\n" in out
+    assert "-    return 2 * self.value\n+    return self.missing" in out
+
+
+def test_show_diff_is_markdown_in_a_notebook(monkeypatch: pytest.MonkeyPatch) -> None:
+    published: list[dict[str, str]] = []
+    monkeypatch.setitem(show_diff.__globals__, "publish", published.append)
+    show_diff(gradient, other_gradient)
+    (shown,) = published
+    assert shown["text/markdown"] == f"```diff\n{shown['text/plain']}\n```"
+    assert "0x" not in shown["text/plain"]
+    assert "@@" not in shown["text/plain"]
+
+
+def test_first_order_maml_is_maml_with_one_word_more(capsys: pytest.CaptureFixture[str]) -> None:
+    """The diff that a chapter shows: the name, and that the inner steps keep no graph."""
+    from metarl_lite.algorithms.relatives import fomaml_gradient, maml_gradient
+
+    show_diff(maml_gradient, fomaml_gradient)
+    lines = capsys.readouterr().out.splitlines()[2:]
+    (name, word) = (line for line in lines if line[0] == "+")
+    assert name == "+def fomaml_gradient("
+    assert "create_graph=False" in word
+
+
+def test_the_parts_of_a_tuple_are_called_by_their_names_and_long_arguments_are_cut() -> None:
+    import torch
+
+    from metarl_lite.lesson.check import _judge_function
+    from metarl_lite.lesson.exercises.base import Exercise
+
+    exercise = Exercise(
+        "6.9", "parts", reference=lambda x: x.sum(), cases=[(torch.arange(12.0) / 7,)],
+        through=lambda answer, x: (answer(x), torch.ones(2)), parts=("the value", "its gradient"),
+    )  # fmt: skip
+    message = _judge_function(exercise, lambda x: x.sum() + 1).message
+    assert "the value should be" in message
+    assert "result[" not in message
+    assert max(map(len, message.splitlines())) < 200

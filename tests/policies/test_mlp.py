@@ -1,0 +1,162 @@
+"""Policies against torch.distributions, a network written out, and the rules of `tile`."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+
+from metarl_lite.policies.base import tile
+from metarl_lite.policies.mlp import MLPPolicy, categorical_log_prob, categorical_sample, gaussian_log_prob, linear
+from metarl_lite.rng import generator
+from metarl_lite.tasks.bandits import BernoulliBandit
+from metarl_lite.tasks.navigation import GridGoal, PointGoal
+
+
+def test_gaussian_log_prob_is_the_sum_over_action_dimensions() -> None:
+    gen = generator(0)
+    mean, action = (torch.randn(4, 5, 3, generator=gen, dtype=torch.float64) for _ in range(2))
+    log_std = torch.randn(3, generator=gen, dtype=torch.float64)
+    expected = torch.distributions.Normal(mean, log_std.exp()).log_prob(action).sum(-1)
+    torch.testing.assert_close(gaussian_log_prob(mean, log_std, action), expected)
+
+
+def test_gaussian_log_prob_by_hand() -> None:
+    # One standard deviation off in each of two coordinates of scale 2: -1 - 2 log 2 - log 2 pi.
+    value = gaussian_log_prob(torch.zeros(2), torch.full((2,), math.log(2.0)), torch.tensor([2.0, -2.0]))
+    assert value.item() == pytest.approx(-1 - 2 * math.log(2) - math.log(2 * math.pi))
+
+
+def test_categorical_log_prob_equals_torchs() -> None:
+    gen = generator(0)
+    logits, action = torch.randn(4, 5, 3, generator=gen), torch.randint(3, (4, 5), generator=gen)
+    torch.testing.assert_close(
+        categorical_log_prob(logits, action), torch.distributions.Categorical(logits=logits).log_prob(action)
+    )
+
+
+def test_categorical_sample_inverts_the_distribution_literally() -> None:
+    logits = torch.tensor([0.2, 0.5, 0.3]).log()
+    noise = torch.tensor([0.0, 0.1999, 0.2001, 0.6999, 0.7001, 0.99999994]).unsqueeze(-1)
+    assert categorical_sample(logits, noise).tolist() == [0, 0, 1, 1, 2, 2]
+
+
+def test_categorical_sample_never_leaves_the_range() -> None:
+    logits = torch.zeros(7)  # the cumulative sum may round to just below 1
+    assert categorical_sample(logits, torch.tensor([[0.99999994]])).item() == 6
+
+
+def test_sampled_actions_have_the_policys_moments() -> None:
+    gen = generator(0)
+    policy = MLPPolicy(2, 3, gen, init_std=0.5, hidden=(8,))
+    obs = torch.randn(1, 1, 1, 2, generator=gen)
+    params = tile(policy.params(), 1)
+    n = 20_000
+    action = policy.act(params, obs.expand(1, n, 1, 2), policy.noise((1, n, 1), gen))[0, :, 0]
+    standard_error = 0.5 / math.sqrt(n)
+    assert ((action.mean(0) - policy.mode(params, obs)[0, 0, 0]).abs() < 4 * standard_error).all()
+    assert ((action.std(0) - 0.5).abs() < 4 * 0.5 / math.sqrt(2 * n)).all()
+
+
+def test_forward_equals_the_network_written_out() -> None:
+    gen = generator(1)
+    policy = MLPPolicy(2, 3, gen, hidden=(5, 4), dtype=torch.float64)
+    p, obs = policy.params(), torch.randn(6, 7, 8, 2, generator=gen, dtype=torch.float64)
+    expected = torch.tanh(torch.tanh(obs @ p["w0"] + p["b0"]) @ p["w1"] + p["b1"]) @ p["w2"] + p["b2"]
+    torch.testing.assert_close(policy.forward(tile(p, 6), obs), expected)
+
+
+def test_every_task_uses_its_own_parameters() -> None:
+    gen = generator(1)
+    policy = MLPPolicy(2, 3, gen, hidden=(5,))
+    params = {name: torch.randn(4, *p.shape, generator=gen) for name, p in policy.params().items()}
+    obs, noise = torch.randn(4, 6, 2, generator=gen), policy.noise((4, 6), gen)
+    for n in range(4):
+        one = {name: p[n : n + 1] for name, p in params.items()}
+        rows = slice(n, n + 1)
+        torch.testing.assert_close(policy.act(one, obs[rows], noise[rows]), policy.act(params, obs, noise)[rows])
+
+
+def test_shared_weights_take_the_short_way_to_the_same_result() -> None:
+    gen = generator(2)
+    x, weight, bias = (torch.randn(s, generator=gen, dtype=torch.float64) for s in ((4, 6, 3), (3, 5), (5,)))
+    tiled = weight.expand(4, 3, 5), bias.expand(4, 5)
+    with torch.no_grad():
+        short = linear(x, *tiled)
+    torch.testing.assert_close(short, linear(x, tiled[0].contiguous(), tiled[1].contiguous()))
+
+
+def test_tile_is_a_view_and_gradients_add_up() -> None:
+    theta = {"w": torch.ones(2, requires_grad=True)}
+    tiled = tile(theta, 3)
+    assert tiled["w"].data_ptr() == theta["w"].data_ptr()
+    (tiled["w"] * torch.tensor([[1.0], [2.0], [4.0]])).sum().backward()
+    assert theta["w"].grad is not None
+    assert theta["w"].grad.tolist() == [7.0, 7.0]
+
+
+def test_a_tiled_view_cannot_be_overwritten_in_place() -> None:
+    """All tasks share the memory; chapter 5 relies on the refusal."""
+    tiled = tile(MLPPolicy(2, 2, generator(0)).params(), 3)
+    with pytest.raises(RuntimeError, match="single memory location"):
+        tiled["b0"].data.sub_(1)
+
+
+def test_params_are_copies_and_replace_does_not_change_the_policy() -> None:
+    policy = MLPPolicy(2, 2, generator(0))
+    policy.params()["w0"].data.zero_()
+    assert policy.params()["w0"].abs().sum() > 0
+    zeros = {name: torch.zeros_like(p) for name, p in policy.params().items()}
+    other = policy.replace(zeros)
+    assert other.params()["w0"].abs().sum() == 0
+    assert policy.params()["w0"].abs().sum() > 0
+
+
+def test_for_tasks_fits_the_family() -> None:
+    point = MLPPolicy.for_tasks(PointGoal(dtype=torch.float64), generator(0))
+    assert not point.discrete
+    assert point.params()["w0"].dtype == torch.float64
+    assert point.params()["log_std"].exp().tolist() == pytest.approx([0.1, 0.1])
+    grid = MLPPolicy.for_tasks(GridGoal(), generator(0))
+    assert grid.discrete
+    assert grid.params()["w2"].shape == (64, 5)
+
+
+def test_a_bandits_observation_is_not_zero() -> None:
+    """With a constant zero observation the first layer's weights would never learn."""
+    tasks = BernoulliBandit(3)
+    state = tasks.reset(tasks.default_task(), torch.zeros(4, 0))
+    assert (tasks.observe(tasks.default_task(), state) == 1).all()
+
+
+@pytest.mark.parametrize("options", [{"hidden": (0,)}, {"hidden": (8, -1)}, {"init_std": 0.0}, {"init_std": -1.0}])
+def test_senseless_sizes_are_refused(options: dict[str, object]) -> None:
+    with pytest.raises(ValueError, match=r"positive.*such as"):
+        MLPPolicy(2, 2, generator(0), **options)  # type: ignore[arg-type]
+
+
+def test_parameters_of_another_network_are_refused() -> None:
+    policy, other = MLPPolicy(2, 2, generator(0)), MLPPolicy(2, 2, generator(0), hidden=(8,))
+    with pytest.raises(ValueError, match=r"do not fit this policy, which needs .*w2"):
+        policy.replace(other.params())
+
+
+def test_parameters_without_a_task_dimension_are_refused() -> None:
+    policy = MLPPolicy(2, 2, generator(0))
+    assert policy.num_tasks(tile(policy.params(), 3)) == 3
+    with pytest.raises(ValueError, match=r"'w0' has shape \(2, 64\).*pass tile\(params, num_tasks\)"):
+        policy.num_tasks(policy.params())
+
+
+def test_parameters_of_another_type_are_refused() -> None:
+    policy = MLPPolicy(2, 2, generator(0))
+    double = {name: p.detach().double() for name, p in policy.params().items()}
+    with pytest.raises(ValueError, match=r"'w0' is of type torch\.float64, but this policy computes in torch\.float32"):
+        policy.replace(double)
+
+
+def test_parameters_of_another_name_are_refused_by_name() -> None:
+    policy = MLPPolicy(2, 2, generator(0), hidden=(3,))
+    with pytest.raises(ValueError, match=r"no parameter 'extra', but 'w0', 'b0', 'w1', 'b1', 'log_std'"):
+        policy.num_tasks({"extra": torch.zeros(4, 1)})
