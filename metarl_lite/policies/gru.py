@@ -211,7 +211,7 @@ class GRUPolicy(Policy):
         return 2 * self.input_size + gates + 8 * self.action_size + 20
 
     def own_loss(self, params: Params, memory: Tensor, batch: Rollout) -> Tensor:
-        """A loss that the network adds to that of reinforcement learning: none here, see `belief.BeliefPolicy`."""
+        """A loss that the network adds to that of reinforcement learning: none here, see `BeliefPolicy`."""
         return memory.new_zeros(())
 
 

@@ -18,9 +18,7 @@ from ..rng import uniform
 from ..tasks.base import check_positive
 from ..types import Params
 from .base import Policy
-from .distributions import (
-    Distribution,
-)
+from .distributions import Distribution
 from .layers import hidden, quick_linear
 
 

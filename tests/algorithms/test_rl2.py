@@ -43,7 +43,7 @@ from metarl_lite.tasks import (
     TwoStep,
 )
 from metarl_lite.types import Diverged, Params, Rollout, Task
-from tests.test_recurrent import ReadsZerosAtAnEpisodesStart, by_equations
+from tests.policies.test_gru import ReadsZerosAtAnEpisodesStart, by_equations
 
 F64 = torch.float64
 MODULE = sys.modules["metarl_lite.algorithms.rl2"]  # the name in the package is the function's
@@ -468,8 +468,9 @@ def test_the_same_seed_gives_the_same_run_to_the_bit(config: RL2Config) -> None:
     assert same(one, two)
     assert seen == again
     assert not same(one, other)
-    for name in vars(seen):
-        assert len(getattr(seen, name)) == 7, name
+    lists = {name: value for name, value in vars(seen).items() if name != "steps"}
+    assert {name: len(value) for name, value in lists.items()} == dict.fromkeys(lists, 7)
+    assert seen.steps == 7 * config.num_tasks * config.trials * config.episodes * BANDIT.horizon
 
 
 @pytest.mark.parametrize("config", ALGORITHMS, ids=lambda c: c.algorithm)

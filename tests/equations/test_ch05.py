@@ -8,7 +8,8 @@ from torch import Tensor
 from metarl_lite.algorithms.inner import adapt
 from metarl_lite.losses import policy_gradient
 from metarl_lite.policies.base import tile
-from metarl_lite.policies.mlp import MLPPolicy, linear
+from metarl_lite.policies.layers import linear
+from metarl_lite.policies.mlp import MLPPolicy
 from metarl_lite.returns import with_advantages
 from metarl_lite.rng import generator, normal
 from metarl_lite.rollout import rollout
