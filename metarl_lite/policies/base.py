@@ -120,7 +120,8 @@ class Policy:
 
     def identity(self) -> dict[str, Any]:
         """What sets this policy apart from others, JSON-able: its class, its options, a digest of its parameters."""
-        return described(self) | {"parameters": digest(self._params)}
+        described_here = described(self, apart=("_params",))
+        return described_here | {"parameters": digest(self._params)}
 
     def noise(self, shape: tuple[int, ...], gen: torch.Generator) -> Tensor:
         """What acting consumes, drawn beforehand: `[*shape, A]` normal, or `[*shape, 1]` uniform where discrete."""
