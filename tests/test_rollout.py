@@ -19,7 +19,7 @@ from metarl_lite.tasks.navigation import GridGoal, PointGoal
 from metarl_lite.tasks.physics import CartPoleTasks, PendulumTasks
 from metarl_lite.tasks.tabular import TabularMDP
 from metarl_lite.types import Diverged, Params, Rollout, Task
-from tests.test_recurrent import by_equations
+from tests.policies.test_gru import by_equations
 
 F64 = torch.float64
 

@@ -43,7 +43,7 @@ from metarl_lite.tasks import (
     TwoStep,
 )
 from metarl_lite.types import Diverged, Params, Rollout, Task
-from tests.test_recurrent import ReadsZerosAtAnEpisodesStart, by_equations
+from tests.policies.test_gru import ReadsZerosAtAnEpisodesStart, by_equations
 
 F64 = torch.float64
 MODULE = sys.modules["metarl_lite.algorithms.rl2"]  # the name in the package is the function's

@@ -270,11 +270,11 @@ class Shown:
 def test_show_source_leaves_docstrings_out(capsys: pytest.CaptureFixture[str]) -> None:
     show_source(documented, Shown, only_a_docstring)
     expected = """\
-# tests.test_check.documented
+# tests.lesson.test_check.documented
 def documented(x: Tensor) -> Tensor:
     return x  # kept
 
-# tests.test_check.Shown
+# tests.lesson.test_check.Shown
 class Shown:
     size = 1
 
@@ -282,7 +282,7 @@ class Shown:
     def twice(self) -> int:
         return 2 * self.size
 
-# tests.test_check.only_a_docstring
+# tests.lesson.test_check.only_a_docstring
 def only_a_docstring() -> None:
     ...
 """
@@ -298,7 +298,7 @@ def test_show_source_is_markdown_in_a_notebook(monkeypatch: pytest.MonkeyPatch) 
     published = []
     monkeypatch.setitem(show_source.__globals__, "publish", published.append)
     show_source(documented)
-    assert published[0]["text/markdown"].startswith("`tests.test_check.documented`\n\n```python\ndef documented")
+    assert published[0]["text/markdown"].startswith("`tests.lesson.test_check.documented`\n\n```python\ndef documented")
     assert "0x" not in published[0]["text/plain"]
 
 
@@ -337,8 +337,8 @@ def check_diff(function: Any, capsys: pytest.CaptureFixture[str]) -> None:
     """Lines that go and come, two lines of what is the same around them, no docstrings, no numbers of lines."""
     function(gradient, other_gradient)
     assert capsys.readouterr().out.splitlines() == [
-        "--- tests.test_check.gradient",
-        "+++ tests.test_check.other_gradient",
+        "--- tests.lesson.test_check.gradient",
+        "+++ tests.lesson.test_check.other_gradient",
         "-def gradient(x: Tensor, lr: float) -> Tensor:",
         "+def other_gradient(x: Tensor, lr: float) -> Tensor:",
         "     first = 2 * x",
@@ -390,7 +390,7 @@ def test_show_diff_compares_classes_and_methods(capsys: pytest.CaptureFixture[st
     assert "-    def __init__(self, value: float) -> None:\n" in out
     show_diff(Doubler.twice, Forgetful.twice)
     out = capsys.readouterr().out
-    assert "--- tests.test_check.Doubler.twice\n+++ tests.test_check.Forgetful.twice\n" in out
+    assert "--- tests.lesson.test_check.Doubler.twice\n+++ tests.lesson.test_check.Forgetful.twice\n" in out
     assert "-    return 2 * self.value\n+    return self.missing" in out
 
 

@@ -8,7 +8,9 @@ import pytest
 import torch
 
 from metarl_lite.policies.base import tile
-from metarl_lite.policies.mlp import MLPPolicy, categorical_log_prob, categorical_sample, gaussian_log_prob, linear
+from metarl_lite.policies.distributions import categorical_log_prob, categorical_sample, gaussian_log_prob
+from metarl_lite.policies.layers import linear
+from metarl_lite.policies.mlp import MLPPolicy
 from metarl_lite.rng import generator
 from metarl_lite.tasks.bandits import BernoulliBandit
 from metarl_lite.tasks.navigation import GridGoal, PointGoal
