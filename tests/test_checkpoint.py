@@ -10,13 +10,13 @@ from typing import Any
 import pytest
 import torch
 
-from metarl_lite import checkpoint
 from metarl_lite.checkpoint import Training, load, save
 from metarl_lite.optim import ClippedAdam
 from metarl_lite.policies.gru import GRUPolicy
 from metarl_lite.policies.mlp import MLPPolicy
+from metarl_lite.records import actors
 from metarl_lite.records.actors import WEIGHTS, actor
-from metarl_lite.records.results import recorded
+from metarl_lite.records.results import RECORDED, recorded
 from metarl_lite.rng import generator, normal
 
 
@@ -60,8 +60,9 @@ def test_an_unknown_record_lists_the_known() -> None:
 
 
 def test_records_say_how_they_were_made() -> None:
-    folder = Path(checkpoint.__file__).parent / "recorded"
-    for path in folder.glob("*.json"):
+    paths = sorted(RECORDED.glob("*.json"))
+    assert "maml-navigation" in [path.stem for path in paths]
+    for path in paths:
         record = recorded(path.stem)
         assert {"name", "command", "config", "versions", "machine", "runs"} <= set(record)
         assert record["command"].endswith(record["name"])
@@ -71,7 +72,7 @@ def test_records_say_how_they_were_made() -> None:
 
 
 def test_an_unknown_agent_lists_the_known(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(checkpoint, "WEIGHTS", tmp_path)
+    monkeypatch.setattr(actors, "WEIGHTS", tmp_path)
     for name in ("second", "first"):
         save(GRUPolicy(3, 2, generator(0), hidden=4).params(), tmp_path / f"{name}.safetensors")
     (tmp_path / "notes.txt").write_text("no agent")
@@ -80,7 +81,7 @@ def test_an_unknown_agent_lists_the_known(tmp_path: Path, monkeypatch: pytest.Mo
 
 
 def test_an_agent_is_what_was_saved(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(checkpoint, "WEIGHTS", tmp_path)
+    monkeypatch.setattr(actors, "WEIGHTS", tmp_path)
     policy = GRUPolicy(3, 2, generator(0), hidden=4, discrete=False, separate=True)
     save(policy.params(), tmp_path / "mine.safetensors")
     again = actor("mine")
@@ -90,6 +91,7 @@ def test_an_agent_is_what_was_saved(tmp_path: Path, monkeypatch: pytest.MonkeyPa
 
 def test_the_agents_that_come_with_the_package_act_and_are_small() -> None:
     paths = sorted(WEIGHTS.glob("*.safetensors"))
+    assert "bandit-k5-n10" in [path.stem for path in paths]
     for path in paths:
         policy = actor(path.stem)
         memory, action, reward, done = policy.first(2)
@@ -193,3 +195,19 @@ def test_what_is_no_state_is_refused_and_left_alone(tmp_path: Path) -> None:
         with pytest.raises(ValueError, match=message):
             run().restore(path)
         assert path.read_bytes() == content
+
+
+def test_the_record_of_a_run_in_double_precision_loses_nothing(tmp_path: Path) -> None:
+    """A third is another number in single precision."""
+    whole, half, other = (run(dtype=torch.float64) for _ in range(3))
+    go_on(whole, 0, 6)
+    go_on(half, 0, 3)
+    half.history.loss[:] = [third / 3 for third in range(1, 4)]
+    half.save(tmp_path / "run.state", 3)
+    assert other.restore(tmp_path / "run.state") == 3
+    assert other.history.loss == [1 / 3, 2 / 3, 1.0]
+    go_on(other, 3, 6)
+    assert other.history.loss[3:] == whole.history.loss[3:]
+    assert all(torch.equal(p, whole.theta[name]) for name, p in other.theta.items())
+    assert all(p.dtype == torch.float64 for p in other.theta.values())
+    assert torch.equal(other.gen.get_state(), whole.gen.get_state())

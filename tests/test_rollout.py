@@ -339,3 +339,68 @@ def test_what_is_too_long_to_be_played_is_refused_before_it_begins() -> None:
     policy = GRUPolicy.for_tasks(tasks, gen, hidden=8)
     with pytest.raises(ValueError, match=r"to play 1000 times 10000000000 episodes of 1 steps needs about .* GB"):
         trial(tasks, policy, policy.params(), tasks.sample(1000, gen), 10**10, gen)
+
+
+# --- The same luck for several rows -----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("copies", [1, 2, 3])
+def test_copies_share_the_chance_of_the_world_and_not_that_of_their_actions(copies: int) -> None:
+    """Rows of a group are equal in their resets and steps and differ in their actions; groups differ in all."""
+
+    class Windy(CartPoleTasks):
+        noise_size = 2
+
+    tasks = Windy(horizon=5)
+    policy = GRUPolicy.for_tasks(tasks, generator(0), hidden=4)
+    noise = draw_noise(tasks, policy, 4, 3, generator(1), copies=copies)
+    assert noise.reset.shape == (4 * copies, 3, 4)
+    assert noise.step.shape == (4 * copies, 3, 5, 2)
+    assert noise.action.shape == (4 * copies, 3, 5, 1)
+    for part in (noise.reset, noise.step):
+        groups = part.reshape(4, copies, *part.shape[1:])
+        for k in range(copies):
+            assert torch.equal(groups[:, k], groups[:, 0])
+        assert len(groups[:, 0].unique(dim=0)) == 4
+        assert len(groups[0, 0].unique(dim=0)) == 3, "every episode has chance of its own"
+    assert len(noise.action.unique(dim=0)) == 4 * copies
+    assert len(noise.action.flatten(0, 1).unique(dim=0)) == 12 * copies
+    if copies == 1:
+        again = draw_noise(tasks, policy, 4, 3, generator(1))
+        assert all(torch.equal(x, y) for x, y in zip(vars(noise).values(), vars(again).values(), strict=True))
+
+
+@pytest.mark.parametrize("tasks", [CartPoleTasks(horizon=5), PendulumTasks(horizon=5)], ids=lambda t: t.name)
+def test_trials_with_the_same_luck_begin_in_the_same_states(tasks: TaskDistribution) -> None:
+    policy = GRUPolicy.for_tasks(tasks, generator(0), hidden=4)
+    task = {name: leaf.repeat_interleave(3, 0) for name, leaf in tasks.sample(2, generator(1)).items()}
+    noise = draw_noise(tasks, policy, 2, 2, generator(2), copies=3)
+    first = trial(tasks, policy, policy.params(), task, 2, noise=noise).observations[:, :, 0].reshape(2, 3, 2, -1)
+    assert torch.equal(first, first[:, :1].expand_as(first))
+    assert not torch.equal(first[0], first[1])
+
+
+@pytest.mark.parametrize("act", ["rollout", "trial"])
+def test_noise_is_drawn_for_as_many_episodes_as_are_played(act: str) -> None:
+    """What is drawn inside is what would have been drawn outside; every episode has its own."""
+    tasks = PendulumTasks(horizon=3)
+    task = tasks.sample(2, generator(1))
+    policy: Any = (MLPPolicy if act == "rollout" else GRUPolicy).for_tasks(tasks, generator(0))
+    params = tile(policy.params(), 2) if act == "rollout" else policy.params()
+    play = rollout if act == "rollout" else trial
+    inside = play(tasks, policy, params, task, 4, generator(2))
+    outside = play(tasks, policy, params, task, 4, noise=draw_noise(tasks, policy, 2, 4, generator(2)))
+    assert torch.equal(inside.rewards, outside.rewards)
+    assert inside.rewards.shape == (2, 4, 3)
+    assert len(inside.observations[0, :, 0].unique(dim=0)) == 4
+    assert len(inside.actions[0].unique(dim=0)) == 4
+
+
+def test_done_is_true_at_an_end_after_it_and_at_the_horizon_alone() -> None:
+    mask = torch.tensor([[[1.0, 1, 1, 1], [1, 1, 0, 0], [1, 1, 1, 1]]])
+    ended = torch.zeros(1, 3, 4, dtype=torch.bool)
+    ended[0, 1, 1] = True
+    nothing = torch.zeros(1, 3, 4, 1)
+    done = Rollout(nothing, nothing, mask, mask, ended, nothing[:, :, 0]).done()
+    assert done.tolist() == [[[False, False, False, True], [False, True, True, True], [False, False, False, True]]]
+    assert ended.sum() == 1, "the given ends are not changed"
