@@ -442,10 +442,10 @@ def test_a_broken_variant_fails_its_check(check: Any, broken: Any) -> None:
 
 def test_what_is_not_said_is_said_by_the_book() -> None:
     batch = batch_with_ends()
-    assert torch.equal(linear_baseline(batch, 0.9), linear_baseline(batch, 0.9, 1e-5))
+    torch.testing.assert_close(linear_baseline(batch, 0.9), linear_baseline(batch, 0.9, 1e-5), rtol=1e-9, atol=1e-9)
     assert not torch.allclose(linear_baseline(batch, 0.9), linear_baseline(batch, 0.9, 1e-4), rtol=1e-6)
     ready = with_advantages(batch).advantages
-    assert torch.equal(ready, with_advantages(batch, 0.99, 1.0, False).advantages)
+    torch.testing.assert_close(ready, with_advantages(batch, 0.99, 1.0, False).advantages, rtol=1e-9, atol=1e-9)
     for other in ((1.0, 1.0, False), (0.99, 0.95, False), (0.99, 1.0, True)):
         assert not torch.allclose(ready, with_advantages(batch, *other).advantages, rtol=1e-3)
 
