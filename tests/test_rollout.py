@@ -71,6 +71,19 @@ def test_after_an_early_end_nothing_moves_and_nothing_counts() -> None:
     assert batch.terminated[0, 0].tolist() == [False, True, False, False, False, False]
 
 
+def test_an_episode_ends_once_though_it_stays_where_it_ended() -> None:
+    """Every further step on the goal would end there again."""
+    tasks = PointGoal(horizon=4)
+    policy = MLPPolicy.for_tasks(tasks, generator(0), hidden=())
+    params = {name: torch.zeros_like(p) for name, p in tile(policy.params(), 2).items()}
+    params["log_std"] = torch.full((2, 2), -50.0)  # nobody moves
+    batch = rollout(tasks, policy, params, {"goal": torch.tensor([[0.005, 0.0], [0.3, 0.0]])}, 1, generator(0))
+    assert batch.terminated[:, 0].tolist() == [[True, False, False, False], [False] * 4]
+    assert batch.mask[:, 0].tolist() == [[1, 0, 0, 0], [1] * 4]
+    assert batch.rewards[:, 0].flatten().tolist() == pytest.approx([-0.005, 0, 0, 0, -0.3, -0.3, -0.3, -0.3])
+    assert batch.done()[:, 0].tolist() == [[True] * 4, [False, False, False, True]]
+
+
 def test_same_noise_same_episodes_and_other_noise_others() -> None:
     tasks = PointGoal(horizon=8)
     policy = MLPPolicy.for_tasks(tasks, generator(0))
@@ -90,10 +103,14 @@ def test_no_gradient_flows_through_acting() -> None:
 
 
 def test_returns_are_the_undiscounted_sums() -> None:
-    tasks = GridGoal()
-    policy = MLPPolicy.for_tasks(tasks, generator(0))
-    batch = rollout(tasks, policy, tile(policy.params(), 2), tasks.sample(2, generator(0)), 3, generator(0))
-    torch.testing.assert_close(batch.returns(), batch.rewards.sum(2))
+    """By counting: up, up and then to stay costs .1 a step, and pays 1 for each on the goal."""
+    tasks = GridGoal(3, horizon=5)
+    policy = MLPPolicy.for_tasks(tasks, generator(0), hidden=())
+    params = {name: torch.zeros_like(p) for name, p in tile(policy.params(), 2).items()}
+    params["w0"][:, [0, 1], 1] = 100.0  # up from (0, 0) and from (0, 1)
+    params["w0"][:, 2, 0] = 100.0  # and stay at (0, 2)
+    batch = rollout(tasks, policy, params, {"goal": torch.tensor([[0, 2], [2, 2]])}, 3, generator(0))
+    assert batch.returns().tolist() == [pytest.approx([3.9] * 3), pytest.approx([-0.5] * 3)]
 
 
 def test_missing_chance_is_named() -> None:
@@ -222,9 +239,8 @@ def trial_and_loops(tasks: TaskDistribution, but: str = "") -> Rollout:
     batch = trial(tasks, policy, params, task, 3, noise=noise)
     for name, expected in by_loops(tasks, policy, params, task, 3, noise, but=but).items():
         torch.testing.assert_close(getattr(batch, name), expected, msg=lambda m, name=name: f"{name}: {m}")
-    done = torch.zeros(3, tasks.horizon).bool()
-    done[:, -1] = True
-    assert torch.equal(batch.done(), done | (batch.mask == 0) | batch.terminated)
+    for episode, over in zip(batch.terminated.flatten(0, 1).tolist(), batch.done().flatten(0, 1).tolist(), strict=True):
+        assert over == [any(episode[: t + 1]) or t == tasks.horizon - 1 for t in range(tasks.horizon)]
     return batch
 
 

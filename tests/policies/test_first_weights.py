@@ -20,7 +20,7 @@ from metarl_lite.tasks import BernoulliBandit, CartPoleTasks, PendulumTasks, Poi
 from metarl_lite.types import Params
 
 F64 = torch.float64
-O, A, H = 50, 30, 40
+SEEN, DONE, H = 50, 30, 40
 
 
 def check_uniform(weight: Tensor, bound: float) -> None:
@@ -50,18 +50,18 @@ def glorot(fan_in: int, fan_out: int) -> float:
 
 @pytest.mark.parametrize("discrete", [True, False])
 def test_an_mlp_begins_with_glorots_bounds_and_a_tenth_of_them_in_its_head(discrete: bool) -> None:
-    params = MLPPolicy(O, A, generator(0), discrete=discrete, hidden=(H, 20), init_std=0.3, dtype=F64).params()
-    check_uniform(params["w0"], glorot(O, H))
+    params = MLPPolicy(SEEN, DONE, generator(0), discrete=discrete, hidden=(H, 20), init_std=0.3, dtype=F64).params()
+    check_uniform(params["w0"], glorot(SEEN, H))
     check_uniform(params["w1"], glorot(H, 20))
-    check_uniform(params["w2"], 0.1 * glorot(20, A))
+    check_uniform(params["w2"], 0.1 * glorot(20, DONE))
     assert not any(params[f"b{i}"].any() for i in range(3))
     assert set(params) == {f"{kind}{i}" for kind in "wb" for i in range(3)} | (set() if discrete else {"log_std"})
     if not discrete:
-        torch.testing.assert_close(params["log_std"], torch.full((A,), math.log(0.3), dtype=F64))
+        torch.testing.assert_close(params["log_std"], torch.full((DONE,), math.log(0.3), dtype=F64))
 
 
 def test_an_mlp_without_hidden_layers_is_a_head() -> None:
-    check_uniform(MLPPolicy(O, A, generator(0), hidden=(), dtype=F64).params()["w0"], 0.1 * glorot(O, A))
+    check_uniform(MLPPolicy(SEEN, DONE, generator(0), hidden=(), dtype=F64).params()["w0"], 0.1 * glorot(SEEN, DONE))
 
 
 def test_what_an_mlp_is_if_nothing_is_said() -> None:
@@ -92,12 +92,14 @@ def check_gru(params: Params, owner: str, inputs: int, hidden: int) -> None:
 def test_a_gru_begins_with_wide_inputs_orthogonal_memories_and_a_small_actors_head(
     separate: bool, discrete: bool
 ) -> None:
-    policy = GRUPolicy(O, A, generator(0), hidden=H, separate=separate, discrete=discrete, init_std=0.3, dtype=F64)
+    policy = GRUPolicy(
+        SEEN, DONE, generator(0), hidden=H, separate=separate, discrete=discrete, init_std=0.3, dtype=F64
+    )
     params = policy.params()
     owners = ("actor", "critic") if separate else ("actor",)
     for owner in owners:
-        check_gru(params, owner, O + A + 2, H)
-    check_uniform(params["actor_w"], 0.1 * glorot(H, A))
+        check_gru(params, owner, SEEN + DONE + 2, H)
+    check_uniform(params["actor_w"], 0.1 * glorot(H, DONE))
     check_uniform(params["critic_w"], glorot(H, 1))
     assert not params["actor_b"].any()
     assert not params["critic_b"].any()
@@ -105,7 +107,7 @@ def test_a_gru_begins_with_wide_inputs_orthogonal_memories_and_a_small_actors_he
     heads = {f"{head}_{part}" for head in ("actor", "critic") for part in "wb"}
     assert set(params) == names | heads | (set() if discrete else {"log_std"})
     if not discrete:
-        torch.testing.assert_close(params["log_std"], torch.full((A,), math.log(0.3), dtype=F64))
+        torch.testing.assert_close(params["log_std"], torch.full((DONE,), math.log(0.3), dtype=F64))
 
 
 def test_a_span_biases_the_gate_that_keeps_and_leaves_all_else() -> None:
@@ -192,20 +194,20 @@ def test_keyed_heads_are_those_of_the_plain_network() -> None:
 @pytest.mark.parametrize("discrete", [True, False])
 def test_a_belief_policy_begins_with_glorots_bounds_and_a_tenth_of_them_for_the_actor(discrete: bool) -> None:
     units = 60
-    policy = BeliefPolicy(O, A, generator(0), code=H, units=units, discrete=discrete, init_std=0.3, dtype=F64)
-    params, read = policy.params(), H + O + A + 2
-    check_gru(params, "actor", O + A + 2, H)
-    check_uniform(params["actor_w"], 0.1 * glorot(units, A))
+    policy = BeliefPolicy(SEEN, DONE, generator(0), code=H, units=units, discrete=discrete, init_std=0.3, dtype=F64)
+    params, read = policy.params(), H + SEEN + DONE + 2
+    check_gru(params, "actor", SEEN + DONE + 2, H)
+    check_uniform(params["actor_w"], 0.1 * glorot(units, DONE))
     check_uniform(params["critic_w"], glorot(units, 1))
     check_uniform(params["trunk_w"], glorot(read, units))
-    check_uniform(params["ask_w"], glorot(H + O + A, units))
+    check_uniform(params["ask_w"], glorot(H + SEEN + DONE, units))
     check_uniform(params["answer_w"], glorot(units, 1))
     assert params["trunk_w"].shape == (read, units)
-    assert params["ask_w"].shape == (H + O + A, units)
+    assert params["ask_w"].shape == (H + SEEN + DONE, units)
     for name in ("actor", "critic", "trunk", "ask", "answer"):
         assert not params[f"{name}_b"].any(), name
     if not discrete:
-        torch.testing.assert_close(params["log_std"], torch.full((A,), math.log(0.3), dtype=F64))
+        torch.testing.assert_close(params["log_std"], torch.full((DONE,), math.log(0.3), dtype=F64))
 
 
 def test_what_a_belief_policy_is_if_nothing_is_said() -> None:

@@ -210,7 +210,12 @@ def test_negative_horizons_and_batches_are_refused(name: str) -> None:
 
 def test_families_by_name() -> None:
     assert make_tasks("grid-goal", size=7).observation_size == 49
-    assert all(FAMILIES[name].name == name for name in FAMILIES)
+    assert {name: family.__name__ for name, family in FAMILIES.items()} == {
+        "bernoulli-bandit": "BernoulliBandit", "dependent-bandit": "DependentBandit", "eleven-arms": "ElevenArms",
+        "two-step": "TwoStep", "tabular-mdp": "TabularMDP", "point-goal": "PointGoal", "grid-goal": "GridGoal",
+        "cartpole": "CartPoleTasks", "pendulum": "PendulumTasks",
+    }  # fmt: skip
+    assert all(type(make_tasks(name)) is family for name, family in FAMILIES.items())
     known = ", ".join(sorted(FAMILIES))
     with pytest.raises(ValueError, match=rf"'halfcheetah'; make_tasks knows {known}"):
         make_tasks("halfcheetah")
