@@ -25,8 +25,9 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 ROOT = Path(__file__).resolve().parent.parent
 TABLE = Path(__file__).with_suffix(".txt")
@@ -43,17 +44,18 @@ class Mutant:
     old: str
     new: str
     why: str  # what is wrong with it, in a few words
+    test: str = ""  # the test that noticed when it was last tried, which is asked first
     equivalent: str = ""  # why no test can notice, where that is so; then it is not tried
 
 
 def pattern(text: str) -> re.Pattern[str]:
     """Finds a text whatever the white space between its words and signs."""
     parts = re.findall(r"\w+|[^\w\s]", text)
-    out = re.escape(parts[0])
+    out = (r"\b" if parts[0][0].isalnum() else "") + re.escape(parts[0])
     for before, after in itertools.pairwise(parts):
         words = before[-1].isalnum() or before[-1] == "_", after[0].isalnum() or after[0] == "_"
         out += (r"\s+" if all(words) else r"\s*") + re.escape(after)
-    return re.compile(out)
+    return re.compile(out + (r"\b" if parts[-1][-1].isalnum() else ""))
 
 
 def mutated(mutant: Mutant, root: Path = ROOT) -> str:
@@ -80,7 +82,7 @@ def misplaced(mutants: Iterable[Mutant], root: Path = ROOT) -> list[str]:
     return wrong
 
 
-def tests_of(file: str, root: Path) -> list[Path]:
+def guards_of(file: str, root: Path) -> list[Path]:
     """The test files that should notice, in the order in which they are run."""
     path, tests = Path(file), root / "tests"
     room = path.parent
@@ -98,30 +100,48 @@ def tests_of(file: str, root: Path) -> list[Path]:
 # --- Running ----------------------------------------------------------------------------------------------------------
 
 
-def passes(scratch: Path, test: Path, seconds: float) -> bool | None:
-    """Whether one test file passes in the copy; None where it does not end in time. A fork, so torch is loaded once."""
+class Noticed:
+    """Writes down the first test that fails."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def pytest_runtest_logreport(self, report: Any) -> None:
+        """What pytest says of a test."""
+        if report.failed and not self.path.exists():
+            self.path.write_text(report.nodeid.partition("[")[0])
+
+
+def in_the_copy(scratch: Path, test: str) -> int:
+    """Runs a test, or a file of tests, in the copy, in a process of its own; pytest's exit code, 99 if it was not."""
+    os.setsid()
+    null = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(null, 1)
+    os.dup2(null, 2)
+    os.chdir(scratch)
+    sys.path.insert(0, str(scratch))
+    sys.dont_write_bytecode = True  # two versions of a file may have one length and one second
+    import pytest
+
+    import metarl_lite
+
+    if not Path(metarl_lite.__file__).is_relative_to(scratch):
+        return 99
+    options = ["-x", "-q", "-n", "0", "--assert=plain", "-p", "no:cacheprovider"]
+    return int(pytest.main([*options, test], plugins=[Noticed(scratch / "noticed")]))
+
+
+def failed(scratch: Path, test: str, seconds: float) -> str | None:
+    """The first test that fails of these in the copy, "" if none does; None where they do not end in time.
+
+    A fork, so that torch is loaded once.
+    """
+    (scratch / "noticed").unlink(missing_ok=True)
     child = os.fork()
     if not child:
-        code = 99
+        code = 1  # the package cannot even be imported
         try:
-            os.setsid()
-            null = os.open(os.devnull, os.O_WRONLY)
-            os.dup2(null, 1)
-            os.dup2(null, 2)
-            os.chdir(scratch)
-            sys.path.insert(0, str(scratch))
-            sys.dont_write_bytecode = True
-            import pytest
-
-            import metarl_lite
-
-            if Path(metarl_lite.__file__).is_relative_to(scratch):
-                options = ["-x", "-q", "-n", "0", "--assert=plain", "-p", "no:cacheprovider"]
-                code = int(pytest.main([*options, str(test.relative_to(scratch))]))
-        except SyntaxError:
-            code = 98
-        except BaseException:
-            code = 1  # the package cannot even be imported
+            code = in_the_copy(scratch, test)
         finally:
             os._exit(code)
     end = time.monotonic() + seconds
@@ -131,8 +151,10 @@ def passes(scratch: Path, test: Path, seconds: float) -> bool | None:
             code = os.waitstatus_to_exitcode(status)
             if code == 99:
                 raise RuntimeError(f"the tests did not run in the copy, {scratch}")
-            return code in (0, 5)  # 5: no test in that file that is not slow
-        time.sleep(0.05)
+            if code in (0, 4, 5):  # 4 and 5: there is no such test, or none that is not slow
+                return ""
+            return (scratch / "noticed").read_text() if (scratch / "noticed").exists() else test
+        time.sleep(0.02)
     os.killpg(child, signal.SIGKILL)
     os.waitpid(child, 0)
     return None
@@ -146,76 +168,88 @@ def copy_of(root: Path, scratch: Path) -> None:
 
 
 class Court:
-    """Tries mutants in a copy. A test file that fails without any mutant convicts nobody."""
+    """Tries mutants in a copy. A test that fails without any mutant convicts nobody."""
 
     def __init__(self, scratch: Path, seconds: float) -> None:
         self.scratch, self.seconds = scratch, seconds
-        self.sound: dict[Path, bool] = {}
+        self.sound: dict[str, bool] = {}
 
-    def is_sound(self, test: Path) -> bool:
-        """Whether a test file passes on the package as it is."""
+    def is_sound(self, test: str) -> bool:
+        """Whether a test passes on the package as it is."""
         if test not in self.sound:
-            self.sound[test] = bool(passes(self.scratch, test, self.seconds))
+            self.sound[test] = failed(self.scratch, test, self.seconds) == ""
         return self.sound[test]
 
     def killer(self, mutant: Mutant) -> str:
-        """The test file that notices; "" if none does, or none in time."""
+        """The test that notices; "" if none does, or none in time."""
         path = self.scratch / "metarl_lite" / mutant.file
         whole, broken = path.read_text(encoding="utf-8"), mutated(mutant, self.scratch)
         end = time.monotonic() + self.seconds
-        for test in tests_of(mutant.file, self.scratch):
+        files = [str(test.relative_to(self.scratch)) for test in guards_of(mutant.file, self.scratch)]
+        for test in [mutant.test, *files] if mutant.test else files:
             path.write_text(broken, encoding="utf-8")
             try:
-                found = passes(self.scratch, test, end - time.monotonic())
+                found = failed(self.scratch, test, end - time.monotonic())
             finally:
                 path.write_text(whole, encoding="utf-8")
             if found is None:
-                return "" if time.monotonic() >= end else str(test)
-            if not found and self.is_sound(test):
-                return str(test.relative_to(self.scratch))
+                return ""
+            if found and self.is_sound(found):
+                return found
         return ""
 
 
-def run(mutants: list[Mutant], seconds: float) -> int:
-    """Tries them all, prints a line for each and a summary; the number that survived without a reason."""
+def run(mutants: list[Mutant], seconds: float) -> tuple[int, dict[Mutant, str]]:
+    """Tries them, prints a line for each and a summary; how many survived, and the tests that noticed the others."""
     import gymnasium  # noqa: F401  (loaded once, before the forks)
     import matplotlib.pyplot  # noqa: F401
     import pytest  # noqa: F401
     import torch
 
     torch.set_num_threads(1)
-    survived = excused = 0
+    noticed: dict[Mutant, str] = {}
+    tried = [mutant for mutant in mutants if not mutant.equivalent]
     with tempfile.TemporaryDirectory(prefix="mutants-") as folder:
         scratch = Path(folder).resolve()
         copy_of(ROOT, scratch)
         court = Court(scratch, seconds)
-        for mutant in mutants:
-            began = time.monotonic()
-            by = "" if mutant.equivalent else court.killer(mutant)
-            excused += bool(mutant.equivalent)
-            survived += not by and not mutant.equivalent
-            word = "killed  " if by else "excused " if mutant.equivalent else "SURVIVED"
-            reason = mutant.equivalent or by
-            print(f"{word} {time.monotonic() - began:4.0f} s  {mutant.file}: {mutant.why}  [{reason}]", flush=True)
-        unsound = [str(test.relative_to(scratch)) for test, sound in court.sound.items() if not sound]
-    print(f"{len(mutants) - survived - excused} killed, {excused} excused, {survived} survived, of {len(mutants)}.")
+        for mutant in tried:
+            began, by = time.monotonic(), court.killer(mutant)
+            if by:
+                noticed[replace(mutant, test="")] = by
+            word = "killed  " if by else "SURVIVED"
+            print(f"{word} {time.monotonic() - began:4.0f} s  {mutant.file}: {mutant.why}  {by}", flush=True)
+    survived, excused = len(tried) - len(noticed), len(mutants) - len(tried)
+    print(f"{len(noticed)} killed, {survived} survived; {excused} that no test can notice were not tried.")
+    unsound = [test for test, sound in court.sound.items() if not sound]
     if unsound:
         print("These fail without any mutant, and were not counted:", *unsound)
-    return survived
+    return survived, noticed
 
 
 def read(text: str) -> list[Mutant]:
     """The table of mutants.txt, which says how it is written."""
-    found, file, lines = [], "", text.partition("\n=== ")[1:]
-    for block in re.split(r"\n\s*\n|\n(?==== )", "".join(lines).strip()):
-        rows = block.splitlines()
+    found, file = [], ""
+    for block in re.split(r"\n\s*\n|\n(?==== )", text.partition("\n=== ")[2].strip()):
+        rows = f"=== {block}".splitlines() if not file else block.splitlines()
         if rows[0].startswith("=== "):
             file = rows.pop(0).removeprefix("=== ").strip()
         signs = {row[0]: row[1:].strip() for row in rows[1:]}
-        if set(signs) - {"="} != {"-", "+"} or len(signs) != len(rows) - 1:
+        if set(signs) - set("?=") != set("-+") or len(signs) != len(rows) - 1:
             raise ValueError(f"mutants.txt: this is no mutant: {block!r}")
-        found.append(Mutant(file, signs["-"], signs["+"], rows[0], signs.get("=", "")))
+        found.append(Mutant(file, signs["-"], signs["+"], rows[0], signs.get("?", ""), signs.get("=", "")))
     return found
+
+
+def written(mutants: list[Mutant]) -> str:
+    """The table as text, without what stands above it."""
+    out, file = "", ""
+    for mutant in mutants:
+        out += f"=== {mutant.file}\n" if mutant.file != file else ""
+        rows = {"": mutant.why, "-": mutant.old, "+": mutant.new, "?": mutant.test, "=": mutant.equivalent}
+        out += "".join(f"{sign} {row}".strip() + "\n" for sign, row in rows.items() if row or sign == "+") + "\n"
+        file = mutant.file
+    return out.rstrip() + "\n"
 
 
 def main() -> int:
@@ -223,9 +257,11 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m tools.mutants", description=(__doc__ or "").splitlines()[0])
     parser.add_argument("words", nargs="*", help="only mutants whose file, text or reason holds one of these")
     parser.add_argument("--check", action="store_true", help="only look whether every text is found exactly once")
+    parser.add_argument("--remember", action="store_true", help="write into mutants.txt which test noticed each")
     parser.add_argument("--seconds", type=float, default=600, help="at most so long for one mutant (600)")
     given = parser.parse_args()
-    mutants = read(TABLE.read_text(encoding="utf-8"))
+    text = TABLE.read_text(encoding="utf-8")
+    mutants = read(text)
     wrong = misplaced(mutants)
     if wrong:
         print(*wrong, sep="\n")
@@ -235,7 +271,12 @@ def main() -> int:
         print(f"All {len(mutants)} texts are found.")
         return 0
     chosen = [m for m in mutants if not given.words or any(w in f"{m.file} {m.old} {m.why}" for w in given.words)]
-    return min(run(chosen, given.seconds), 1)
+    survived, noticed = run(chosen, given.seconds)
+    if given.remember:
+        text = TABLE.read_text(encoding="utf-8")  # another run may have remembered meanwhile
+        latest = [replace(m, test=noticed.get(replace(m, test=""), m.test)) for m in read(text)]
+        TABLE.write_text(text.partition("\n=== ")[0] + "\n" + written(latest), encoding="utf-8")
+    return min(survived, 1)
 
 
 if __name__ == "__main__":

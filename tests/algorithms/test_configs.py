@@ -562,12 +562,35 @@ def test_without_curvature_trpo_steps_along_the_gradient(changes: dict[str, Any]
     assert torch.nn.functional.cosine_similarity(straight, -bent, dim=0) < 0.99
 
 
+@pytest.mark.parametrize("max_kl", [1e-4, 1e-3, 0.2])
+def test_trpo_goes_as_far_as_its_bound_allows(max_kl: float) -> None:
+    """The full step has this divergence by its quadratic model, and a shorter one is tried where it has more."""
+    start, config = feedforward(TRPO), replace(TRPO, max_kl=max_kl, curvature_episodes=TRPO.episodes)
+    _, history = maml(PLANE, start, config, generator(2), outer="trpo")
+    assert max_kl / 6 < history.kl[0] <= max_kl
+
+
 def test_every_number_of_maml_is_changed_by_some_test() -> None:
     changed = {name for changes in (*MAML_CHANGES, *PROMP_CHANGES, *TRPO_CHANGES) for name in changes}
     assert changed | {"chunk_size"} == {f.name for f in fields(MAMLConfig)}
 
 
-# --- Where a run starts from ------------------------------------------------------------------------------------------
+# --- What is seen of a run, and where it starts from ------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("train", ["maml", "rl2"])
+def test_the_callback_and_the_caller_are_given_what_the_last_step_left(train: str) -> None:
+    seen: list[tuple[int, Params]] = []
+    policy: Any = feedforward(MAML) if train == "maml" else recurrent(False)
+    with Recorded(policy.params()) as steps:
+        if train == "maml":
+            trained, _ = maml(PLANE, policy, MAML, generator(2), lambda k, p, h: seen.append((k, p.params())))
+        else:
+            trained, _ = rl2(MDPS, policy, A2C, generator(2), lambda k, p, h: seen.append((k, p.params())))  # type: ignore[assignment]
+    assert [k for k, _ in seen] == [0, 1]
+    for (_, params), step in zip(seen, steps, strict=True):
+        assert all(torch.equal(p, step.after[name]) for name, p in params.items())
+    assert all(torch.equal(p, steps[-1].after[name]) for name, p in trained.params().items())
 
 
 def test_the_numbers_of_a_run_that_says_nothing() -> None:

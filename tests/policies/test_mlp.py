@@ -157,3 +157,28 @@ def test_parameters_of_another_name_are_refused_by_name() -> None:
     policy = MLPPolicy(2, 2, generator(0), hidden=(3,))
     with pytest.raises(ValueError, match=r"no parameter 'extra', but 'w0', 'b0', 'w1', 'b1', 'log_std'"):
         policy.num_tasks({"extra": torch.zeros(4, 1)})
+
+
+@pytest.mark.parametrize("discrete", [True, False])
+def test_an_action_is_the_distributions_and_the_mode_its_most_probable(discrete: bool) -> None:
+    gen = generator(0)
+    policy = MLPPolicy(2, 3, gen, discrete=discrete, hidden=(4,), init_std=0.5, dtype=torch.float64)
+    params = {name: torch.randn(2, *p.shape, generator=gen, dtype=p.dtype) for name, p in policy.params().items()}
+    obs, noise = torch.randn(2, 5, 6, 2, generator=gen, dtype=torch.float64), policy.noise((2, 5, 6), gen)
+    assert noise.shape == (2, 5, 6, 1 if discrete else 3)
+    output, action, mode = (f(params, obs) for f in (policy.forward, lambda p, o: policy.act(p, o, noise), policy.mode))
+    if discrete:
+        assert bool(((noise >= 0) & (noise < 1)).all())
+        torch.testing.assert_close(action, (noise >= output.softmax(-1).cumsum(-1)[..., :-1]).sum(-1))
+        assert torch.equal(mode, output.argmax(-1))
+        chosen = {"logits": output}
+    else:
+        assert noise.min() < 0
+        std = params["log_std"].exp()[:, None, None]
+        torch.testing.assert_close(action, output + noise * std)
+        assert torch.equal(mode, output)
+        chosen = {"mean": output, "log_std": std.log()}
+    torch.testing.assert_close(policy.log_prob(params, obs, action), policy.log_prob_of(chosen, action))
+    other = {name: p + 0.3 for name, p in chosen.items()} if not discrete else {"logits": output * 2}
+    assert (policy.kl(chosen, other) > 0).all()
+    assert policy.entropy(chosen).shape == (2, 5, 6)

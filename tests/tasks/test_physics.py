@@ -197,3 +197,16 @@ def test_an_episode_of_the_cart_pole_ends_beyond_its_windows() -> None:
             state = torch.zeros(4, dtype=torch.float64)
             state[place] = factor * value
             assert bool(tasks.step(tasks.default_task(), state, torch.tensor(1), NOTHING)[2]) == ends
+
+
+def test_the_bounds_that_no_state_can_leave() -> None:
+    """Positions and angles go one step beyond their windows; speeds as the docstring's argument has it."""
+    for ranges, expected in ((None, [3.2784, 43.922, 0.6967, 24.3653]), ({}, [2.606, 10.2978, 0.3031, 4.6824])):
+        low, high = CartPoleTasks(ranges=ranges).observation_bounds()
+        assert torch.equal(low, -high)
+        torch.testing.assert_close(high, torch.tensor(expected), rtol=1e-3, atol=0)
+        far, velocity, tilted, spin = high.tolist()
+        assert far == pytest.approx(2.4 + 0.02 * velocity, rel=1e-5)
+        assert tilted == pytest.approx(math.radians(12) + 0.02 * spin, rel=1e-5)
+    low, high = PendulumTasks().observation_bounds()
+    assert (low.tolist(), high.tolist()) == ([-1.0, -1.0, -8.0], [1.0, 1.0, 8.0])
