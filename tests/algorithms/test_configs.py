@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, fields, replace
+from functools import cache
 from typing import Any
 
 import pytest
@@ -128,6 +129,7 @@ def recurrent(separate: bool) -> GRUPolicy:
     return policy.replace(moved(policy.params(), 1))
 
 
+@cache
 def rl2_run(config: RL2Config, separate: bool = False) -> tuple[list[Step], RL2History]:
     policy = recurrent(separate)
     with Recorded(policy.params()) as steps:
@@ -314,6 +316,7 @@ def feedforward(config: MAMLConfig) -> MLPPolicy:
     return policy.with_rates(config.inner_lr) if config.algorithm == "meta_sgd" else policy
 
 
+@cache
 def maml_run(config: MAMLConfig, outer: str = "adam") -> tuple[list[Step], History]:
     policy = feedforward(config)
     with Recorded(policy.params()) as steps:
@@ -512,6 +515,7 @@ def test_each_number_of_promp_does_what_it_says(changes: dict[str, Any]) -> None
 TRPO = replace(MAML, iterations=1, damping=0.1)
 
 
+@cache
 def check_trpo(config: MAMLConfig) -> tuple[Tensor, Tensor]:
     """One step of TRPO: what is noted of it, measured; the gradient and the step, as vectors."""
     start, loop = feedforward(config), Loop(config, generator(2))
