@@ -260,6 +260,6 @@ def test_a_mean_of_a_thousand_bandits_is_good_to_seven_hundredths() -> None:
 
 
 def test_other_numbers_of_the_text() -> None:
-    assert count_beliefs(5, 100) == pytest.approx(4e11, rel=0.1)
+    assert f"{count_beliefs(5, 100):.0e}" == "4e+11"
     assert dependent_arms_regret([0.25, 0.75], 100) == pytest.approx(1.0, abs=1e-3)
-    assert dependent_arms_regret([0.4, 0.6], 100) > 2.3
+    assert round(dependent_arms_regret([0.4, 0.6], 100), 1) == 2.3
