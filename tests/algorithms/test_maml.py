@@ -203,8 +203,9 @@ def test_chunks_change_memory_and_not_the_result(chunk_size: int, algorithm: str
     parts = meta_gradient(
         tasks, policy, policy.params(), task, dataclasses.replace(config, chunk_size=chunk_size), noise
     )
-    torch.testing.assert_close(parts[0], whole, rtol=1e-9, atol=1e-12)
-    torch.testing.assert_close(parts[1], curve, rtol=1e-9, atol=1e-12)
+    # An entry that is nearly 0 is a sum of terms that are not, in another order: rounding is a share of those.
+    torch.testing.assert_close(parts[0], whole, rtol=1e-9, atol=1e-10)
+    torch.testing.assert_close(parts[1], curve, rtol=1e-9, atol=1e-10)
 
 
 def test_first_order_leaves_out_the_second_derivative() -> None:

@@ -145,7 +145,7 @@ def check_trust_region(search: Any, family: str = "continuous", steps: int = 4, 
             moved = not torch.equal(to_vector(before), to_vector(one.theta))
             assert moved == bool(seen["accepted"])
             kl = one.divergence(old, new, query).item()
-            assert kl <= one.config.max_kl * (1 + 1e-9)
+            assert kl <= one.config.max_kl * (1 + 1e-9)  # by design: the search ends anywhere below
             assert seen["kl"] == pytest.approx(kl, rel=1e-6, abs=1e-14)
             if moved:
                 assert one.gain(old, new, query) > one.gain(old, old, query)
