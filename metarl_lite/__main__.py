@@ -21,7 +21,9 @@ from .records.results import RECORDED
 try:
     import typer
 except ImportError:
-    raise SystemExit(f"the command line needs typer: {sys.executable} -m pip install typer rich") from None
+    raise SystemExit(
+        f"the command line needs typer: {sys.executable} -m pip install typer rich"
+    ) from None
 
 app = typer.Typer(add_completion=False, help="Recorded results of metarl_lite.")
 
@@ -31,7 +33,11 @@ def list_records() -> None:
     """Names of all recorded results, and whether each is there and complete."""
     for name, experiment in EXPERIMENTS.items():
         record = _read(RECORDED / f"{name}.json")
-        done = f"{len(record['runs'])} of {len(experiment.runs)} runs" if record else "not recorded"
+        done = (
+            f"{len(record['runs'])} of {len(experiment.runs)} runs"
+            if record
+            else "not recorded"
+        )
         typer.echo(f"{name:20s} {done:16s} {experiment.summary}")
 
 
@@ -50,9 +56,18 @@ def reproduce(name: str, folder: Path = RECORDED, quick: bool = False) -> None:
         folder = Path(tempfile.mkdtemp()) if folder == RECORDED else folder
     path = folder / f"{name}.json"
     record = _read(path)
-    if record and asdict(type(config)()) | record["config"] != asdict(config):  # younger fields had their defaults
-        raise SystemExit(f"{path} holds runs of another configuration; move it away, or choose another --folder.")
-    record = record or {"name": name, "command": f"python -m metarl_lite reproduce {name}", "config": asdict(config)}
+    if record and asdict(type(config)()) | record["config"] != asdict(
+        config
+    ):  # younger fields had their defaults
+        raise SystemExit(
+            f"{path} holds runs of another configuration; move it away, or choose "
+            "another --folder."
+        )
+    record = record or {
+        "name": name,
+        "command": f"python -m metarl_lite reproduce {name}",
+        "config": asdict(config),
+    }
     record |= {"versions": _versions(), "machine": _machine()}
     record.setdefault("runs", {})
     missing = [key for key in runs if key not in record["runs"]]
@@ -62,7 +77,10 @@ def reproduce(name: str, folder: Path = RECORDED, quick: bool = False) -> None:
         write_atomically(path, (json.dumps(record, indent=1) + "\n").encode())
     typer.echo(f"{name}: {len(record['runs'])} runs in {path}")
     if not missing:
-        typer.echo("All of them were there already. To run them again choose an empty folder: --folder ELSEWHERE.")
+        typer.echo(
+            "All of them were there already. To run them again choose an empty "
+            "folder: --folder ELSEWHERE."
+        )
 
 
 def _read(path: Path) -> dict[str, Any] | None:

@@ -30,7 +30,9 @@ def policy_gradient(policy: MLPPolicy, params: Params, batch: Rollout) -> Tensor
     Source: Williams (1992), equation 11; Sutton et al. (2000), theorem 1.
     """
     log_prob = policy.log_prob(params, batch.observations, batch.actions)
-    return -(log_prob * advantages_of(batch) * batch.mask).sum((1, 2)) / batch.mask.sum((1, 2))
+    return -(log_prob * advantages_of(batch) * batch.mask).sum((1, 2)) / batch.mask.sum(
+        (1, 2)
+    )
 
 
 def linearised(policy: MLPPolicy, params: Params, batch: Rollout) -> Tensor:
@@ -67,10 +69,14 @@ def dice(policy: MLPPolicy, params: Params, batch: Rollout) -> Tensor:
     past = log_prob.cumsum(-1)  # [N, E, T]
     box = (past - past.detach()).exp()
     before = (past - log_prob - (past - log_prob).detach()).exp()
-    return -((box - before) * advantages_of(batch) * batch.mask).sum((1, 2)) / batch.mask.sum((1, 2))
+    return -((box - before) * advantages_of(batch) * batch.mask).sum(
+        (1, 2)
+    ) / batch.mask.sum((1, 2))
 
 
-def clipped(log_prob: Tensor, old_log_prob: Tensor, batch: Rollout, clip: float | None = None) -> Tensor:
+def clipped(
+    log_prob: Tensor, old_log_prob: Tensor, batch: Rollout, clip: float | None = None
+) -> Tensor:
     r"""The surrogate of a policy that did not act itself: advantages weighted by a ratio of probabilities, `[N]`.
 
     $$ L_i = -\frac{\sum m \min\big(\rho \hat A,\;
@@ -108,9 +114,11 @@ def sampling_term(log_prob: Tensor, support: Rollout, query: Rollout) -> Tensor:
 
     Source: Stadie et al. (2018), section 3; Al-Shedivat et al. (2018), section 3.
     """
-    paid = query.rewards.sum((1, 2)) / query.mask.sum((1, 2))  # [N] mean reward of a step
+    # [N] mean reward of a step
+    paid = query.rewards.sum((1, 2)) / query.mask.sum((1, 2))
     n = len(paid)
-    gain = paid if n == 1 else (paid - paid.mean()) * n / (n - 1)  # less the mean of the other tasks
+    # less the mean of the other tasks
+    gain = paid if n == 1 else (paid - paid.mean()) * n / (n - 1)
     return -gain * (log_prob * support.mask).sum((1, 2))
 
 
@@ -118,15 +126,26 @@ def check_loss(loss: Tensor, where: str) -> None:
     """Stops what has diverged: raises `Diverged` where a loss is not finite."""
     if not bool(torch.isfinite(loss).all()):
         bad = loss[~torch.isfinite(loss)].flatten()[0].item()
-        raise Diverged(f"a loss of {bad} {where}: losses must be finite. Try a learning rate ten times smaller.")
+        raise Diverged(
+            f"a loss of {bad} {where}: losses must be finite. Try a learning rate ten "
+            "times smaller."
+        )
 
 
 def advantages_of(batch: Rollout) -> Tensor:
     """The batch's advantages; a ValueError with the remedy where it has none yet."""
     if batch.advantages is None:
-        raise ValueError("this rollout has no advantages yet: pass it through with_advantages(batch) first.")
+        raise ValueError(
+            "this rollout has no advantages yet: pass it through "
+            "with_advantages(batch) first."
+        )
     return batch.advantages
 
 
-#: Losses of an inner step by name (`MAMLConfig.inner_loss`): one gradient, three second derivatives.
-LOSSES: dict[str, LossFunction] = {"policy_gradient": policy_gradient, "dice": dice, "linearised": linearised}
+#: Losses of an inner step by name (`MAMLConfig.inner_loss`): one gradient, three second
+#: derivatives.
+LOSSES: dict[str, LossFunction] = {
+    "policy_gradient": policy_gradient,
+    "dice": dice,
+    "linearised": linearised,
+}

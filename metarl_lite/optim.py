@@ -6,6 +6,7 @@ A vector stands for a whole dict of parameters, laid out one after the other (`t
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import torch
 import torch.autograd.forward_ad as forward_ad
@@ -14,6 +15,8 @@ from torch.optim.lr_scheduler import LinearLR
 
 from .losses import check_loss
 from .types import Params
+
+forward: Any = forward_ad  # which has no types
 
 #: Multiplies a vector by a matrix that nobody writes down.
 Product = Callable[[Tensor], Tensor]
@@ -32,11 +35,20 @@ class ClippedAdam:
     Source: Kingma and Ba (2015).
     """
 
-    def __init__(self, theta: Params, lr: float, final_lr: float | None, iterations: int, max_norm: float) -> None:
+    def __init__(
+        self,
+        theta: Params,
+        lr: float,
+        final_lr: float | None,
+        iterations: int,
+        max_norm: float,
+    ) -> None:
         self.theta, self.max_norm = theta, max_norm
         self.optimiser = torch.optim.Adam(theta.values(), lr=lr)
         end = 1.0 if final_lr is None else final_lr / lr
-        self.schedule = LinearLR(self.optimiser, start_factor=1.0, end_factor=end, total_iters=iterations)
+        self.schedule = LinearLR(
+            self.optimiser, start_factor=1.0, end_factor=end, total_iters=iterations
+        )
 
     def step(self, gradient: Sequence[Tensor]) -> float:
         """Changes theta in place; the length that the gradient had."""
@@ -52,17 +64,19 @@ class ClippedAdam:
         self.schedule.step()
 
     def state(self) -> Params:
-        """What Adam remembers, by name, for a checkpoint."""
+        """What Adam remembers, by name, for a checkpoint; nothing before its first step."""
         return {
-            f"{kind}/{name}": self.optimiser.state[p][kind].clone()
+            f"{kind}/{name}": value.clone()
             for name, p in self.theta.items()
-            for kind in ("step", "exp_avg", "exp_avg_sq")
+            for kind, value in self.optimiser.state.get(p, {}).items()
         }
 
     def restore(self, state: Params, iterations: int) -> None:
         """Goes on from what `state` gave after so many iterations."""
         self.optimiser.zero_grad()
-        self.optimiser.step()  # does nothing without a gradient; the schedule warns where no step came before its
+        # does nothing without a gradient; the schedule warns where no step came before
+        # its
+        self.optimiser.step()
         for key, value in state.items():
             kind, name = key.split("/")
             self.optimiser.state[self.theta[name]][kind] = value.clone()
@@ -78,10 +92,15 @@ def to_vector(params: Params) -> Tensor:
 def to_params(vector: Tensor, like: Params) -> Params:
     """The inverse of `to_vector`: pieces of the vector, shaped like `like`."""
     pieces = torch.split(vector, [p.numel() for p in like.values()])
-    return {name: piece.reshape(p.shape) for (name, p), piece in zip(like.items(), pieces, strict=True)}
+    return {
+        name: piece.reshape(p.shape)
+        for (name, p), piece in zip(like.items(), pieces, strict=True)
+    }
 
 
-def conjugate_gradient(product: Product, b: Tensor, iterations: int = 10, tolerance: float = 1e-10) -> Tensor:
+def conjugate_gradient(
+    product: Product, b: Tensor, iterations: int = 10, tolerance: float = 1e-10
+) -> Tensor:
     r"""Solves $A x = b$ for a positive definite $A$ that is known only by its products with vectors.
 
     Each iteration costs one product; the search directions are conjugate, $d_i^\top A d_j = 0$, so in exact arithmetic
@@ -111,7 +130,9 @@ def conjugate_gradient(product: Product, b: Tensor, iterations: int = 10, tolera
 
 
 def gauss_newton_product(
-    outputs: Callable[[Params], Params], loss: Callable[[Params], Tensor], params: Params
+    outputs: Callable[[Params], Params],
+    loss: Callable[[Params], Tensor],
+    params: Params,
 ) -> Product:
     r"""The product with $J^\top (\nabla^2 \ell)\, J$, where $J$ is the derivative of `outputs` in the parameters.
 
@@ -132,18 +153,30 @@ def gauss_newton_product(
     leaves = {name: p.detach().requires_grad_() for name, p in params.items()}
     built = outputs(leaves)
     names, at = list(built), [out.detach() for out in built.values()]
-    slope = torch.func.grad(lambda *given: loss(dict(zip(names, given, strict=True))), argnums=tuple(range(len(at))))
+
+    def loss_of(*given: Tensor) -> Tensor:
+        return loss(dict(zip(names, given, strict=True)))
+
+    slope = torch.func.grad(loss_of, argnums=tuple(range(len(at))))
 
     def product(vector: Tensor) -> Tensor:
-        with forward_ad.dual_level():
-            tangents = to_params(vector, params)
-            duals = {name: forward_ad.make_dual(leaf, tangents[name]) for name, leaf in leaves.items()}  # type: ignore[no-untyped-call]
-            moved = [forward_ad.unpack_dual(out).tangent for out in outputs(duals).values()]  # type: ignore[no-untyped-call]
-        pushed = [torch.zeros_like(a) if m is None else m.detach() for m, a in zip(moved, at, strict=True)]  # J v
-        curved = torch.func.jvp(slope, tuple(at), tuple(pushed))[1]  # (Hessian of the loss) J v
+        with forward.dual_level():
+            duals = {
+                name: forward.make_dual(leaves[name], tangent)
+                for name, tangent in to_params(vector, params).items()
+            }
+            moved = [
+                forward.unpack_dual(out).tangent for out in outputs(duals).values()
+            ]
+        pushed = [  # J v
+            torch.zeros_like(a) if m is None else m.detach()
+            for m, a in zip(moved, at, strict=True)
+        ]
+        curved = torch.func.jvp(slope, tuple(at), tuple(pushed))[1]  # the Hessian's J v
         pulled = torch.autograd.grad(
-            list(built.values()), list(leaves.values()), grad_outputs=curved, retain_graph=True, materialize_grads=True
-        )
+            list(built.values()), list(leaves.values()), curved,
+            retain_graph=True, materialize_grads=True,
+        )  # fmt: skip
         return torch.cat([p.reshape(-1) for p in pulled])
 
     return product
@@ -173,6 +206,7 @@ def line_search(
     for k in range(tries):
         candidate = start + 0.5**k * step
         loss, kl = judge(candidate)
-        if loss < before and kl <= max_kl:  # False as well where one of them is not a number
+        # False as well where one of them is not a number
+        if loss < before and kl <= max_kl:
             return candidate, kl, True
     return start, 0.0, False

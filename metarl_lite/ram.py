@@ -27,7 +27,9 @@ def keep_freed_memory(limit: int = 1 << 30) -> bool:
         mallopt = ctypes.CDLL(None).mallopt
     except (AttributeError, OSError, TypeError):
         return False
-    return bool(mallopt(M_MMAP_THRESHOLD, LARGEST)) and bool(mallopt(M_TRIM_THRESHOLD, limit))
+    return bool(mallopt(M_MMAP_THRESHOLD, LARGEST)) and bool(
+        mallopt(M_TRIM_THRESHOLD, limit)
+    )
 
 
 def check_memory(needed: float, what: str, remedy: str) -> None:
@@ -47,5 +49,6 @@ def check_memory(needed: float, what: str, remedy: str) -> None:
     available = int(meminfo.read_text().split("MemAvailable:")[1].split()[0]) * 1024
     if needed > available:
         raise ValueError(
-            f"{what} needs about {needed / 1e9:.3g} GB of memory, and {available / 1e9:.3g} GB are available: {remedy}"
+            f"{what} needs about {needed / 1e9:.3g} GB of memory, and "
+            f"{available / 1e9:.3g} GB are available: {remedy}"
         )

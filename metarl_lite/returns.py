@@ -56,11 +56,17 @@ def gae(
     Source: Schulman et al. (2016), equations 11 and 16.
     """
     _check_unit(discount=discount, lam=lam)
-    alive = torch.ones_like(rewards) if terminated is None else 1 - terminated.to(rewards.dtype)
+    alive = (
+        torch.ones_like(rewards)
+        if terminated is None
+        else 1 - terminated.to(rewards.dtype)
+    )
     following = torch.cat([values[..., 1:], last_value.unsqueeze(-1)], -1)
     delta = rewards + discount * alive * following - values
     out, later = [], torch.zeros_like(last_value)
-    for d, keep in zip(reversed(delta.unbind(-1)), reversed(alive.unbind(-1)), strict=True):
+    for d, keep in zip(
+        reversed(delta.unbind(-1)), reversed(alive.unbind(-1)), strict=True
+    ):
         later = d + discount * lam * keep * later
         out.append(later)
     return torch.stack(out[::-1], -1)
@@ -84,15 +90,18 @@ def trial_gae(batch: Rollout, values: Tensor, discount: float, lam: float) -> Te
     Source: Schulman et al. (2016), equation 16; Duan et al. (2016), section 2.2, for what a trial is.
     """
     _check_unit(discount=discount, lam=lam)
-    mask, out = batch.mask.flatten(1), []
-    value = later = torch.zeros_like(mask[:, 0])  # of the next step that was taken
-    for r, v, m in zip(
-        *(x.flatten(1).unbind(1)[::-1] for x in (batch.rewards, values)), mask.unbind(1)[::-1], strict=True
-    ):
-        here = r + discount * value - v + discount * lam * later
-        value, later = torch.lerp(value, v, m), torch.lerp(later, here, m)
-        out.append(later)
-    return (torch.stack(out[::-1], 1) * mask).reshape(values.shape)
+    rewards, expected = batch.rewards.flatten(1), values.flatten(1)  # [N, J]
+    taken = batch.mask.flatten(1) > 0  # [N, J]
+    # Of the next step that was taken: what was expected of it, and its advantage.
+    value = advantage = torch.zeros_like(rewards[:, 0])
+    advantages = []
+    for j in reversed(range(rewards.shape[1])):
+        delta = rewards[:, j] + discount * value - expected[:, j]
+        here = delta + discount * lam * advantage
+        value = torch.where(taken[:, j], expected[:, j], value)
+        advantage = torch.where(taken[:, j], here, advantage)
+        advantages.append(advantage)
+    return (torch.stack(advantages[::-1], 1) * taken).reshape(values.shape)
 
 
 def compared(advantages: Tensor, mask: Tensor, group: int) -> Tensor:
@@ -108,9 +117,12 @@ def compared(advantages: Tensor, mask: Tensor, group: int) -> Tensor:
     Source: Kool, van Hoof and Welling (2019) for the mean of other samples as a baseline.
     """
     shape = (-1, group, *mask.shape[1:])  # [B / group, group, E, T]
-    total, count = ((x.reshape(shape)).sum(1, keepdim=True) for x in (advantages * mask, mask))
-    centred = (advantages.reshape(shape) - total / count.clamp(min=1)).reshape(mask.shape) * mask
-    return centred / ((centred.square().sum() / mask.sum()).sqrt() + 1e-8)
+    total = (advantages * mask).reshape(shape).sum(1, keepdim=True)
+    count = mask.reshape(shape).sum(1, keepdim=True)
+    mean = total / count.clamp(min=1)
+    centred = (advantages.reshape(shape) - mean).reshape(mask.shape) * mask  # [B, E, T]
+    variance = centred.square().sum() / mask.sum()
+    return centred / (variance.sqrt() + 1e-8)
 
 
 def linear_baseline(batch: Rollout, discount: float, ridge: float = 1e-5) -> Tensor:
@@ -125,12 +137,21 @@ def linear_baseline(batch: Rollout, discount: float, ridge: float = 1e-5) -> Ten
     """
     obs = batch.observations
     n, e, t, _ = obs.shape
-    time = (torch.arange(t, dtype=obs.dtype, device=obs.device) / t).reshape(1, 1, t, 1).expand(n, e, t, 1)
-    features = torch.cat([obs, obs**2, time, time**2, time**3, torch.ones_like(time)], -1)  # [N, E, T, F]
+    time = (
+        (torch.arange(t, dtype=obs.dtype, device=obs.device) / t)
+        .reshape(1, 1, t, 1)
+        .expand(n, e, t, 1)
+    )
+    # [N, E, T, F]
+    features = torch.cat(
+        [obs, obs**2, time, time**2, time**3, torch.ones_like(time)], -1
+    )
     flat = (features * batch.mask.unsqueeze(-1)).flatten(1, 2)  # [N, E*T, F]
-    target = discounted_returns(batch.rewards, discount).flatten(1, 2).unsqueeze(-1)  # [N, E*T, 1]
-    # The normal equations are tiny but badly conditioned (s and s^2 differ in scale), so they are solved in float64.
-    gram, moment = (flat.mT @ flat).double(), (flat.mT @ target).double()  # [N, F, F], [N, F, 1]
+    # [N, E*T, 1]
+    target = discounted_returns(batch.rewards, discount).flatten(1, 2).unsqueeze(-1)
+    # The normal equations are tiny but badly conditioned (s and s^2 differ in scale),
+    # so they are solved in float64. [N, F, F], [N, F, 1]
+    gram, moment = (flat.mT @ flat).double(), (flat.mT @ target).double()
     gram.diagonal(dim1=-2, dim2=-1).add_(ridge * e * t)
     weights = torch.linalg.solve(gram, moment).to(obs.dtype)  # [N, F, 1]
     values: Tensor = (features @ weights.unsqueeze(1)).squeeze(-1) * batch.mask
@@ -138,7 +159,10 @@ def linear_baseline(batch: Rollout, discount: float, ridge: float = 1e-5) -> Ten
 
 
 def with_advantages(
-    batch: Rollout, discount: float = 0.99, gae_lambda: float = 1.0, normalise: bool = False
+    batch: Rollout,
+    discount: float = 0.99,
+    gae_lambda: float = 1.0,
+    normalise: bool = False,
 ) -> Rollout:
     """The same batch with its advantages: GAE on a linear baseline fitted to each task.
 
@@ -147,7 +171,14 @@ def with_advantages(
     same at any scale of the reward.
     """
     values = linear_baseline(batch, discount)
-    advantages = gae(batch.rewards, values, torch.zeros_like(values[..., 0]), discount, gae_lambda, batch.terminated)
+    advantages = gae(
+        batch.rewards,
+        values,
+        torch.zeros_like(values[..., 0]),
+        discount,
+        gae_lambda,
+        batch.terminated,
+    )
     advantages = advantages * batch.mask
     if normalise:
         count = batch.mask.sum((1, 2), keepdim=True)
@@ -161,4 +192,6 @@ def with_advantages(
 def _check_unit(**values: float) -> None:
     for name, value in values.items():
         if not 0 <= value <= 1:
-            raise ValueError(f"{name} = {value}: it must lie between 0 and 1, such as {name}=0.99.")
+            raise ValueError(
+                f"{name} = {value}: it must lie between 0 and 1, such as {name}=0.99."
+            )

@@ -19,17 +19,23 @@ def generator(seed: int, device: str | torch.device = "cpu") -> torch.Generator:
         ValueError: if the seed is not a non-negative integer.
     """
     if isinstance(seed, bool) or not isinstance(seed, int) or seed < 0:
-        raise ValueError(f"seed = {seed!r}: a non-negative integer is needed, such as generator(0).")
+        raise ValueError(
+            f"seed = {seed!r}: a non-negative integer is needed, such as generator(0)."
+        )
     return torch.Generator(device=device).manual_seed(seed)
 
 
-def uniform(shape: tuple[int, ...], gen: torch.Generator, dtype: torch.dtype) -> torch.Tensor:
+def uniform(
+    shape: tuple[int, ...], gen: torch.Generator, dtype: torch.dtype
+) -> torch.Tensor:
     """Independent numbers from U[0, 1) on the generator's device."""
     _check(gen)
     return torch.rand(shape, generator=gen, device=gen.device, dtype=dtype)
 
 
-def normal(shape: tuple[int, ...], gen: torch.Generator, dtype: torch.dtype) -> torch.Tensor:
+def normal(
+    shape: tuple[int, ...], gen: torch.Generator, dtype: torch.dtype
+) -> torch.Tensor:
     """Independent standard normal numbers on the generator's device."""
     _check(gen)
     return torch.randn(shape, generator=gen, device=gen.device, dtype=dtype)
@@ -37,4 +43,6 @@ def normal(shape: tuple[int, ...], gen: torch.Generator, dtype: torch.dtype) -> 
 
 def _check(gen: torch.Generator) -> None:
     if not isinstance(gen, torch.Generator):
-        raise ValueError(f"gen = {gen!r}: chance comes from a torch.Generator, such as generator(0).")
+        raise ValueError(
+            f"gen = {gen!r}: chance comes from a torch.Generator, such as generator(0)."
+        )

@@ -51,9 +51,14 @@ def draw_noise(
     check_positive(num_tasks=num_tasks, episodes=episodes, copies=copies)
     shape = (episodes, tasks.horizon)
     _check_size(tasks, policy, num_tasks * copies, episodes)
-    reset, step = tasks.draw_reset((num_tasks, episodes), gen), tasks.draw((num_tasks, *shape), gen)
+    reset, step = (
+        tasks.draw_reset((num_tasks, episodes), gen),
+        tasks.draw((num_tasks, *shape), gen),
+    )
     action = policy.noise((num_tasks * copies, *shape), gen)
-    return Noise(reset.repeat_interleave(copies, 0), step.repeat_interleave(copies, 0), action)
+    return Noise(
+        reset.repeat_interleave(copies, 0), step.repeat_interleave(copies, 0), action
+    )
 
 
 @torch.no_grad()
@@ -88,36 +93,20 @@ def rollout(
     _check_fit(tasks, policy, MLPPolicy)
     num_tasks = policy.num_tasks(params)
     tasks.check_task(task, num_tasks)
-    if noise is None:
-        if gen is None:
-            raise ValueError("rollout needs chance from somewhere: pass gen=generator(seed) or noise=draw_noise(...).")
-        noise = draw_noise(tasks, policy, num_tasks, episodes, gen)
-    task = {name: leaf.unsqueeze(1) for name, leaf in task.items()}  # [N, 1, ...], the same for all episodes
-    state = tasks.reset(task, noise.reset)
-    alive = torch.ones(num_tasks, episodes, dtype=torch.bool, device=state.device)
-    seen, acted, paid, running, ended = [], [], [], [], []
+    noise = _chance(tasks, policy, num_tasks, episodes, gen, noise)
+    task = {name: leaf.unsqueeze(1) for name, leaf in task.items()}  # [N, 1, ...]
+    state = tasks.reset(task, noise.reset)  # [N, E, ...]
+    alive = torch.ones(noise.action.shape[:2], dtype=torch.bool, device=state.device)
+    steps = _Steps()
     for t in range(tasks.horizon):
-        seen.append(tasks.observe(task, state))
-        acted.append(policy.act(params, seen[-1], noise.action[:, :, t]))
-        after, reward, terminated = tasks.step(task, state, acted[-1], noise.step[:, :, t])
-        paid.append(reward)
-        running.append(alive)
-        ended.append(terminated)
-        if tasks.can_terminate:  # after an end the state stays where it is
-            after = torch.where(alive.reshape(*alive.shape, *(1,) * (after.ndim - 2)), after, state)
-            alive = alive & ~terminated
-        state = after
-    mask, actions = torch.stack(running, 2), torch.stack(acted, 2)
-    rewards = torch.stack(paid, 2).masked_fill(~mask, 0)  # [N, E, T]
-    _check_finite(tasks, actions, rewards)
-    return Rollout(
-        observations=torch.stack(seen, 2),
-        actions=actions,
-        rewards=rewards,
-        mask=mask.to(rewards.dtype),
-        terminated=torch.stack(ended, 2) & mask,
-        last_observations=tasks.observe(task, state),
-    )
+        seen = tasks.observe(task, state)
+        action = policy.act(params, seen, noise.action[:, :, t])
+        after, reward, ended = tasks.step(task, state, action, noise.step[:, :, t])
+        if tasks.can_terminate:
+            after, reward, ended = absorbed(alive, state, after, reward, ended)
+        steps.add(seen, action, reward, alive, ended)
+        state, alive = after, alive & ~ended
+    return steps.rollout(tasks, (num_tasks, episodes), tasks.observe(task, state))
 
 
 @torch.no_grad()
@@ -158,43 +147,89 @@ def trial(
     _check_fit(tasks, policy, GRUPolicy, params)
     num_tasks = _count(task)
     tasks.check_task(task, num_tasks)
-    if noise is None:
-        if gen is None:
-            raise ValueError("a trial needs chance from somewhere: pass gen=generator(seed) or noise=draw_noise(...).")
-        noise = draw_noise(tasks, policy, num_tasks, episodes, gen)
+    noise = _chance(tasks, policy, num_tasks, episodes, gen, noise)
     memory, action, reward, done = policy.first(num_tasks, noise.step.device)
-    seen, acted, paid, running, ended, last = [], [], [], [], [], []
+    steps, last = _Steps(), []
     for e in range(episodes):
-        state = tasks.reset(task, noise.reset[:, e])
+        state = tasks.reset(task, noise.reset[:, e])  # [N, ...]
         alive = torch.ones_like(done, dtype=torch.bool)
         for t in range(tasks.horizon):
-            seen.append(tasks.observe(task, state))
-            memory = policy.remember(params, memory, policy.input(seen[-1], action, reward, done))
-            acted.append(policy.sample(policy.distribution(params, memory), noise.action[:, e, t]))
-            after, reward, terminated = tasks.step(task, state, acted[-1], noise.step[:, e, t])
-            running.append(alive)
-            if tasks.can_terminate:  # after an end the state stays where it is, and nothing more is paid
-                after = torch.where(alive.reshape(-1, *(1,) * (after.ndim - 1)), after, state)
-                reward, terminated = reward.masked_fill(~alive, 0), terminated & alive
-                alive = alive & ~terminated
-            state, action = after, policy.encode(acted[-1])
-            paid.append(reward)
-            ended.append(terminated)
-            done = torch.ones_like(done) if t == tasks.horizon - 1 else (~alive).to(done.dtype)
+            seen = tasks.observe(task, state)
+            x = policy.input(seen, action, reward, done)
+            memory = policy.remember(params, memory, x)
+            chosen = policy.distribution(params, memory)
+            taken = policy.sample(chosen, noise.action[:, e, t])
+            after, reward, ended = tasks.step(task, state, taken, noise.step[:, e, t])
+            if tasks.can_terminate:
+                after, reward, ended = absorbed(alive, state, after, reward, ended)
+            steps.add(seen, taken, reward, alive, ended)
+            state, alive, action = after, alive & ~ended, policy.encode(taken)
+            over = torch.ones_like(alive) if t == tasks.horizon - 1 else ~alive
+            done = over.to(done.dtype)
         last.append(tasks.observe(task, state))
+    return steps.rollout(tasks, (num_tasks, episodes), torch.stack(last, 1))
 
-    def episodic(steps: list[Tensor]) -> Tensor:
-        return torch.stack(steps, 1).reshape(num_tasks, episodes, tasks.horizon, *steps[0].shape[1:])
 
-    _check_finite(tasks, episodic(acted), episodic(paid))
-    return Rollout(
-        observations=episodic(seen),
-        actions=episodic(acted),
-        rewards=episodic(paid),
-        mask=episodic(running).to(reward.dtype),
-        terminated=episodic(ended),
-        last_observations=torch.stack(last, 1),
-    )
+def absorbed(
+    alive: Tensor, state: Tensor, after: Tensor, reward: Tensor, ended: Tensor
+) -> tuple[Tensor, Tensor, Tensor]:
+    """What a step leads to: after an end the state stays where it is, and nothing more is paid or ended.
+
+    Args:
+        alive: `[...]`, whether the episode was still running before the step.
+        state: `[..., S]`, before the step.
+        after: `[..., S]`, after it, as the dynamics have it.
+        reward: `[...]`.
+        ended: `[...]`, whether this step ends the episode.
+    """
+    running = alive.reshape(*alive.shape, *(1,) * (after.ndim - alive.ndim))
+    after = torch.where(running, after, state)
+    return after, reward.masked_fill(~alive, 0), ended & alive
+
+
+class _Steps:
+    """Steps are collected one by one, and become a `Rollout`."""
+
+    def __init__(self) -> None:
+        self.columns: list[tuple[Tensor, ...]] = []
+
+    def add(self, *step: Tensor) -> None:
+        """One step of all episodes: observation, action, reward, alive before it, ended by it."""
+        self.columns.append(step)
+
+    def rollout(
+        self, tasks: TaskDistribution, lead: tuple[int, int], last: Tensor
+    ) -> Rollout:
+        """All steps, `[N, E, T, ...]`, whether they were `[N, E, ...]` each or `[N, ...]` episode by episode."""
+        time = self.columns[0][2].ndim
+
+        def joined(which: int) -> Tensor:
+            column = torch.stack([step[which] for step in self.columns], time)
+            return column.reshape(*lead, tasks.horizon, *column.shape[time + 1 :])
+
+        observations, actions, rewards, alive, ended = map(joined, range(5))
+        _check_finite(tasks, actions, rewards)
+        mask = alive.to(rewards.dtype)
+        return Rollout(observations, actions, rewards, mask, ended, last)
+
+
+def _chance(
+    tasks: TaskDistribution,
+    policy: Policy,
+    num_tasks: int,
+    episodes: int,
+    gen: torch.Generator | None,
+    noise: Noise | None,
+) -> Noise:
+    """The noise that was given, or what `gen` draws."""
+    if noise is not None:
+        return noise
+    if gen is None:
+        raise ValueError(
+            "rollout and trial need chance from somewhere: pass gen=generator(seed) or "
+            "noise=draw_noise(...)."
+        )
+    return draw_noise(tasks, policy, num_tasks, episodes, gen)
 
 
 def _count(task: Task) -> int:
@@ -203,7 +238,9 @@ def _count(task: Task) -> int:
     return len(leaf) if isinstance(leaf, Tensor) and leaf.ndim else 1
 
 
-def _check_size(tasks: TaskDistribution, policy: Policy, rows: int, episodes: int) -> None:
+def _check_size(
+    tasks: TaskDistribution, policy: Policy, rows: int, episodes: int
+) -> None:
     """Refuses what would not fit: for every step its chance, observation, action, reward and the ends."""
     numbers = tasks.noise_size + policy.observation_size + 2 * policy.action_size + 4
     check_memory(
@@ -213,15 +250,18 @@ def _check_size(tasks: TaskDistribution, policy: Policy, rows: int, episodes: in
     )
 
 
-def _check_fit(tasks: TaskDistribution, policy: Policy, kind: type, params: Params | None = None) -> None:
+def _check_fit(
+    tasks: TaskDistribution, policy: Policy, kind: type, params: Params | None = None
+) -> None:
     check_kind(kind, policy=policy)
     if params is not None:
         policy.check_params(params)
     mine = (policy.observation_size, policy.action_size, policy.discrete)
     if mine != (wanted := (tasks.observation_size, tasks.action_size, tasks.discrete)):
         raise ValueError(
-            f"this policy has (observation_size, action_size, discrete) = {mine}, but {tasks.name} has {wanted}: "
-            f"make one with {type(policy).__name__}.for_tasks(tasks, gen)."
+            f"this policy has (observation_size, action_size, discrete) = {mine}, but "
+            f"{tasks.name} has {wanted}: make one with "
+            f"{type(policy).__name__}.for_tasks(tasks, gen)."
         )
 
 
@@ -229,12 +269,14 @@ def _check_finite(tasks: TaskDistribution, actions: Tensor, rewards: Tensor) -> 
     if actions.is_floating_point() and not bool(torch.isfinite(actions).all()):
         n, e, t = (~torch.isfinite(actions)).nonzero()[0, :3].tolist()
         raise Diverged(
-            f"the policy of task {n} gave the action {actions[n, e, t].tolist()} in episode {e} at step {t}: its "
-            "parameters have diverged. Lower the learning rate they were adapted or trained with."
+            f"the policy of task {n} gave the action {actions[n, e, t].tolist()} in "
+            f"episode {e} at step {t}: its parameters have diverged. Lower the "
+            "learning rate they were adapted or trained with."
         )
     if not bool(torch.isfinite(rewards).all()):
         n, e, t = (~torch.isfinite(rewards)).nonzero()[0].tolist()
         raise ValueError(
-            f"the environment {tasks.name} gave the reward {rewards[n, e, t].item()} to task {n} in episode {e} at "
-            f"step {t}; rewards must be finite. Look at its step function with that task and the action before it."
+            f"the environment {tasks.name} gave the reward {rewards[n, e, t].item()} "
+            f"to task {n} in episode {e} at step {t}; rewards must be finite. Look at "
+            "its step function with that task and the action before it."
         )

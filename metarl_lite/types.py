@@ -20,10 +20,12 @@ from typing import Any
 
 from torch import Tensor
 
-#: Parameters of a policy by name. Inside the two loops every tensor has a leading task dimension `[N, ...]`.
+#: Parameters of a policy by name. Inside the two loops every tensor has a leading task
+#: dimension `[N, ...]`.
 Params = dict[str, Tensor]
 
-#: What tells one task from another, by name: tensors `[N, ...]` for a meta-batch, `[...]` for one task.
+#: What tells one task from another, by name: tensors `[N, ...]` for a meta-batch,
+#: `[...]` for one task.
 Task = dict[str, Tensor]
 
 #: A loss gives one value per task, `[N]`: `loss(policy, params, batch)`.
@@ -43,11 +45,42 @@ class Diverged(FloatingPointError):
     policy: Any = None
     history: Any = None
 
-    def with_state(self, training: str, rates: str, iteration: int, policy: Any, history: Any) -> Diverged:
+    def with_state(
+        self, training: str, rates: str, iteration: int, policy: Any, history: Any
+    ) -> Diverged:
         """The error as `training`, such as "maml", raises it: with the iteration and the last good state."""
         full = Diverged(
-            f"{training} stopped in iteration {iteration} with {rates}: {self} "
-            "The last good parameters are this error's .policy, the record so far its .history."
+            f"{training} stopped in iteration {iteration} with {rates}: {self} The "
+            "last good parameters are this error's .policy, the record so far its "
+            ".history."
+        )
+        full.iteration, full.policy, full.history = iteration, policy, history
+        return full
+
+
+class NotSaved(OSError):
+    """The file of a run could not be written. Nothing is lost: the error carries what was trained.
+
+    Attributes:
+        iteration: how many iterations are done.
+        policy: the policy after them.
+        history: the record up to there.
+    """
+
+    iteration: int | None = None
+    policy: Any = None
+    history: Any = None
+
+    @classmethod
+    def with_state(
+        cls, training: str, error: OSError, iteration: int, policy: Any, history: Any
+    ) -> NotSaved:
+        """The error as `training`, such as "maml", raises it."""
+        full = cls(
+            f"{training} could not keep its state after {iteration} iterations "
+            f"({error}). Make room, or choose another checkpoint. What was trained is "
+            "this error's .policy, the record its .history; "
+            "save(error.policy.params(), path) keeps it."
         )
         full.iteration, full.policy, full.history = iteration, policy, history
         return full
@@ -64,7 +97,9 @@ class Rollout:
     actions: Tensor  # [N, E, T, A] continuous, or [N, E, T] discrete
     rewards: Tensor  # [N, E, T]
     mask: Tensor  # [N, E, T] 1 where the step was really taken, 0 after the end
-    terminated: Tensor  # [N, E, T] True where the dynamics ended the episode at this step
+    terminated: (
+        Tensor  # [N, E, T] True where the dynamics ended the episode at this step
+    )
     last_observations: Tensor  # [N, E, O] what was seen after the last step
     advantages: Tensor | None = None  # [N, E, T] filled in by `with_advantages`
 

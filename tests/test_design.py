@@ -15,12 +15,12 @@ ROOT = PACKAGE.parent
 FLOORS = [
     "types rng ram",
     "tasks: base bandits two_step tabular navigation physics families gym_tasks gym_env gym",
-    "oracles: bandits gittins bayes tabular posterior navigation grid meta_gradient estimators",
-    "policies: layers distributions base mlp gru belief",
+    "oracles: bandits gittins bayes tabular posterior navigation grid meta_gradient supports estimators",
+    "policies: layers distributions base mlp gru keyed belief",
     "returns rollout losses optim",
-    "checkpoint",
+    "checkpoint state training",
     "algorithms: configs inner relatives outer maml actor_critic rl2",
-    "evaluate: curves intervals probe",
+    "evaluate: curves intervals beliefs two_step probe",
     "records: results actors published",
     "experiments: base maml rl2 rl2_mdps",
     "lesson: page show plot.style plot.charts plot.beliefs plot.memory plot.trials plot.probe plot "

@@ -40,7 +40,7 @@ def test_a_notebook_is_run_in_order_and_stored_in_normal_form(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     figure = (
-        "from metarl_lite import plot\nfig, ax = plot.figure()\nplot.curve(ax, [0, 1], [0, 1])\n"
+        "from metarl_lite.lesson import plot\nfig, ax = plot.figure()\nplot.curve(ax, [0, 1], [0, 1])\n"
         f"plot.show(fig, {ALT!r})"
     )
     path = stored(tmp_path, "import os\nx = 6", "print(x * 7)\nprint(os.getcwd().split('/')[-1][:4])", figure)

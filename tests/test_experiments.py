@@ -16,7 +16,8 @@ from metarl_lite.experiments import rl2_mdps
 from metarl_lite.experiments.base import TEST_SEED
 from metarl_lite.oracles.bandits import greedy, play
 from metarl_lite.oracles.posterior import known_mdp_value, learn_mdps, psrl
-from metarl_lite.policies.gru import GRUPolicy, keyed
+from metarl_lite.policies.gru import GRUPolicy
+from metarl_lite.policies.keyed import keyed
 from metarl_lite.rng import generator
 from metarl_lite.rollout import trial
 from metarl_lite.tasks import BernoulliBandit, TabularMDP
@@ -78,7 +79,7 @@ def test_scores_are_those_of_the_same_bandits() -> None:
 
 
 def test_the_package_keeps_its_weights_in_a_folder_of_their_own(tmp_path: Path) -> None:
-    package = Path(experiments.__file__).parents[1]
+    package = Path(experiments.__file__).parents[1] / "records"
     assert experiments.weights_folder(package / "recorded") == package / "weights"
     assert experiments.weights_folder(tmp_path) == tmp_path
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from metarl_lite.algorithms.configs import MAMLConfig
-from metarl_lite.algorithms.maml import History, maml
+from metarl_lite.algorithms.maml import MAMLHistory, maml
 from metarl_lite.evaluate.curves import adaptation_curve
 from metarl_lite.policies.mlp import MLPPolicy
 from metarl_lite.rng import generator
@@ -19,7 +19,7 @@ def iterations_to(target: float, seed: int, config: MAMLConfig, outer: str = "ad
     tasks, gen, hit = PointGoal(), generator(seed), []
     test = tasks.sample(100, generator(HELD_OUT))
 
-    def tested(iteration: int, policy: MLPPolicy, history: History) -> bool:
+    def tested(iteration: int, policy: MLPPolicy, history: MAMLHistory) -> bool:
         if (iteration + 1) % 5 == 0:
             curve = adaptation_curve(tasks, policy, test, config, generator(HELD_OUT + 1))
             if curve[-1].mean() >= target:

@@ -14,16 +14,18 @@ from ..policies.distributions import Distribution
 from ..policies.gru import GRUPolicy
 from ..returns import compared, trial_gae
 from ..types import Params, Rollout
-from .configs import RL2Config
+from .configs import Now, RL2Config
 
 #: What an update did, for the history.
 Seen = dict[str, float]
 
 
-def with_trial_advantages(batch: Rollout, values: Tensor, config: RL2Config) -> tuple[Rollout, Tensor]:
+def with_trial_advantages(
+    batch: Rollout, values: Tensor, config: RL2Config, discount: float
+) -> tuple[Rollout, Tensor]:
     """The same trials with their advantages, and what the critic is to learn, `[B, E, T]` both."""
     scaled = replace(batch, rewards=config.reward_scale * batch.rewards)
-    advantages = trial_gae(scaled, values, config.discount, config.gae_lambda)
+    advantages = trial_gae(scaled, values, discount, config.gae_lambda)
     targets = advantages + values
     if config.normalise:
         group = config.trials if config.trials > 1 else len(advantages)
@@ -37,8 +39,12 @@ def judge(
     """One pass over whole trials: distributions `[B, E, T, A]`, values `[B, E, T]`, the actor's memory `[B, L, H]`."""
     memory, critic = policy.unroll(theta, inputs)  # [B, L, H] each
     if not (config.critic_trains_memory or policy.separate):
-        critic = critic.detach()  # what the critic would like to remember does not disturb what the actor needs
-    actor, critic = (m.reshape(*batch.rewards.shape, m.shape[-1]) for m in (memory, critic))  # [B, E, T, H]
+        # what the critic would like to remember does not disturb what the actor needs
+        critic = critic.detach()
+    # [B, E, T, H]
+    actor, critic = (
+        m.reshape(*batch.rewards.shape, m.shape[-1]) for m in (memory, critic)
+    )
     return policy.distribution(theta, actor), policy.value(theta, critic), memory
 
 
@@ -69,7 +75,11 @@ def trial_loss(
     loss = surrogate + config.value_weight * error / 2 - bonus * entropy
     check_loss(loss, "of a batch of trials")
     kl = _mean(old_log_prob - log_prob.detach(), batch.mask)
-    return loss, {"entropy": entropy.item(), "value_error": error.item(), "kl": kl.item()}
+    return loss, {
+        "entropy": entropy.item(),
+        "value_error": error.item(),
+        "kl": kl.item(),
+    }
 
 
 def _mean(x: Tensor, mask: Tensor) -> Tensor:
@@ -82,7 +92,7 @@ def a2c(
     adam: ClippedAdam,
     batch: Rollout,
     config: RL2Config,
-    bonus: float,
+    now: Now,
     gen: torch.Generator,
 ) -> Seen:
     """Advantage actor-critic: one step of Adam along the gradient through the memory, from end to end of the trials.
@@ -90,11 +100,15 @@ def a2c(
     Source: Mnih et al. (2016), section 4; Wang et al. (2016), section 2.3.
     """
     chosen, values, memory = judge(policy, theta, policy.inputs(batch), batch, config)
-    batch, targets = with_trial_advantages(batch, values.detach(), config)
+    batch, targets = with_trial_advantages(batch, values.detach(), config, now.discount)
     log_prob = policy.log_prob_of(chosen, batch.actions).detach()
-    loss, seen = trial_loss(policy, chosen, values, batch, targets, log_prob, config, bonus)
+    loss, seen = trial_loss(
+        policy, chosen, values, batch, targets, log_prob, config, now.entropy
+    )
     loss = loss + policy.own_loss(theta, memory, batch)
-    return seen | {"grad_norm": adam.step(torch.autograd.grad(loss, list(theta.values())))}
+    return seen | {
+        "grad_norm": adam.step(torch.autograd.grad(loss, list(theta.values())))
+    }
 
 
 def ppo(
@@ -103,7 +117,7 @@ def ppo(
     adam: ClippedAdam,
     batch: Rollout,
     config: RL2Config,
-    bonus: float,
+    now: Now,
     gen: torch.Generator,
 ) -> Seen:
     """Proximal policy optimisation: several steps on the same trials, each on some of them.
@@ -116,21 +130,31 @@ def ppo(
     with torch.no_grad():
         chosen, values, _ = judge(policy, theta, inputs, batch, config)
         old_log_prob = policy.log_prob_of(chosen, batch.actions)
-    batch, targets = with_trial_advantages(batch, values, config)
+    batch, targets = with_trial_advantages(batch, values, config, now.discount)
     for _ in range(config.epochs):
-        for part in torch.randperm(len(inputs), generator=gen, device=gen.device).tensor_split(config.minibatches):
+        for part in torch.randperm(
+            len(inputs), generator=gen, device=gen.device
+        ).tensor_split(config.minibatches):
             some = some_trials(batch, part)
             chosen, values, memory = judge(policy, theta, inputs[part], some, config)
-            loss, seen = trial_loss(policy, chosen, values, some, targets[part], old_log_prob[part], config, bonus)
+            aims, acted = targets[part], old_log_prob[part]
+            loss, seen = trial_loss(
+                policy, chosen, values, some, aims, acted, config, now.entropy
+            )
             loss = loss + policy.own_loss(theta, memory, some)
-            seen["grad_norm"] = adam.step(torch.autograd.grad(loss, list(theta.values())))
+            seen["grad_norm"] = adam.step(
+                torch.autograd.grad(loss, list(theta.values()))
+            )
     return seen
 
 
 def some_trials(batch: Rollout, index: Tensor) -> Rollout:
     """Some of the trials."""
-    return replace(batch, **{f.name: getattr(batch, f.name)[index] for f in fields(batch)})
+    return replace(
+        batch, **{f.name: getattr(batch, f.name)[index] for f in fields(batch)}
+    )
 
 
-#: Updates by name (`RL2Config.algorithm`): each changes theta in place, and says what happened.
-UPDATES: dict[str, Callable[..., Seen]] = {"a2c": a2c, "ppo": ppo}
+#: Updates by name (`RL2Config.algorithm`): each changes theta in place, and says what
+#: happened.
+STEPS: dict[str, Callable[..., Seen]] = {"a2c": a2c, "ppo": ppo}

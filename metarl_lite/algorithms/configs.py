@@ -3,16 +3,75 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any, NamedTuple
 
 from ..losses import LOSSES
-from ..tasks.base import check_positive
 
 #: What `MAMLConfig.algorithm` may be.
 ALGORITHMS = ("maml", "fomaml", "reptile", "anil", "meta_sgd", "e_maml")
-
 #: What `RL2Config.algorithm` may be.
 UPDATES = ("a2c", "ppo")
+
+
+class Rule(NamedTuple):
+    """What a field may be, and how a message says it."""
+
+    holds: Callable[[Any], bool]
+    wanted: str  # {name} stands for the field
+
+
+def _is_number(value: Any) -> bool:
+    # True and False are integers to Python, and a mistake here.
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+def _is_count(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool)
+
+
+COUNT = Rule(
+    lambda v: _is_count(v) and v >= 1,
+    "a positive integer is needed, such as {name}=20.",
+)
+STEPS = Rule(
+    lambda v: _is_count(v) and v >= 0,
+    "0 (no adaptation) or a positive integer is needed.",
+)
+POSITIVE = Rule(
+    lambda v: _is_number(v) and 0 < v < math.inf,
+    "a positive number is needed, such as {name}=0.1.",
+)
+NOT_NEGATIVE = Rule(
+    lambda v: _is_number(v) and 0 <= v < math.inf,
+    "a number of at least 0 is needed, such as {name}=0.001, or 0 for none.",
+)
+SHARE = Rule(
+    lambda v: _is_number(v) and 0 <= v <= 1,
+    "it must lie between 0 and 1, such as {name}=0.99.",
+)
+SWITCH = Rule(lambda v: isinstance(v, bool), "True or False is needed.")
+
+
+def optional(rule: Rule) -> Rule:
+    """The same, or None."""
+    return Rule(lambda v: v is None or rule.holds(v), f"None, or {rule.wanted}")
+
+
+def one_of(*names: str) -> Rule:
+    """One of these names."""
+    known = ", ".join(map(repr, names))
+    return Rule(lambda v: isinstance(v, str) and v in names, f"choose one of {known}.")
+
+
+def check_fields(config: Any, rules: dict[str, Rule]) -> None:
+    """Refuses the first field that breaks its rule, by its name and value."""
+    for name, rule in rules.items():
+        value = getattr(config, name)
+        if not rule.holds(value):
+            wanted = rule.wanted.replace("{name}", name)
+            raise ValueError(f"{name} = {value!r}: {wanted}")
 
 
 @dataclass(frozen=True)
@@ -23,62 +82,77 @@ class MAMLConfig:
     num_tasks: int = 20  # N, tasks of each meta-batch
     episodes: int = 20  # E, episodes to adapt from, and as many after each step
     inner_steps: int = 1  # gradient steps of the inner loop
-    inner_lr: float = 0.1  # alpha, one number for all parameters; where it starts for algorithm="meta_sgd"
-    later_steps: float = 1.0  # factor on the inner rates after the first step; Finn et al. (2017) test with 0.5
+    inner_lr: float = 0.1  # alpha; where it starts for algorithm="meta_sgd"
+    later_steps: float = 1.0  # factor on the inner rates after the first step
     outer_lr: float = 3e-3  # of Adam
-    final_lr: float | None = None  # outer_lr falls to this on a straight line over the iterations; None: it stays
+    final_lr: float | None = None  # outer_lr falls to this on a line; None: it stays
     algorithm: str = "maml"  # or "fomaml", "reptile", "anil", "meta_sgd", "e_maml"
-    inner_loss: str = "policy_gradient"  # or "dice", "linearised": what is differentiated for an inner step
+    inner_loss: str = "policy_gradient"  # or "dice", "linearised": of an inner step
     discount: float = 0.99  # gamma
     gae_lambda: float = 0.98  # lambda
-    normalise: bool = True  # advantages of each task to mean 0 and standard deviation 1
+    normalise: bool = True  # advantages of each task to mean 0 and deviation 1
     max_grad_norm: float = 1.0  # clips the meta-gradient's length
-    max_kl: float = 0.01  # outer="trpo": delta, how far the adapted policies may move in one step
-    damping: float = 1e-3  # outer="trpo": added to the Fisher matrix's diagonal
-    cg_iterations: int = 10  # outer="trpo": products with the Fisher matrix to find a direction
-    curvature_episodes: int = 2  # outer="trpo": episodes of each task that the Fisher matrix is taken from
-    clip: float = 0.2  # outer="promp": epsilon, how far from 1 a ratio still counts
-    epochs: int = 5  # outer="promp": steps of Adam on the same episodes
-    kl_penalty: float = 5e-4  # outer="promp": eta, weight of the KL divergence of the initialisation
-    chunk_size: int | None = None  # tasks differentiated at once; None for all. Changes memory, not the result
+    max_kl: float = 0.01  # "trpo": delta, how far adapted policies may move in a step
+    damping: float = 1e-3  # "trpo": added to the Fisher matrix's diagonal
+    cg_iterations: int = 10  # "trpo": products with the Fisher matrix for a direction
+    curvature_episodes: int = 2  # "trpo": episodes of each task for the Fisher matrix
+    clip: float = 0.2  # "promp": epsilon, how far from 1 a ratio still counts
+    epochs: int = 5  # "promp": steps of Adam on the same episodes
+    kl_penalty: float = 5e-4  # "promp": eta, weight of the initialisation's KL
+    chunk_size: int | None = None  # tasks differentiated at once; None for all
 
     def __post_init__(self) -> None:
-        for name in ("iterations", "num_tasks", "episodes", "cg_iterations", "curvature_episodes", "epochs"):
-            check_positive(**{name: getattr(self, name)})
-        if self.chunk_size is not None:
-            check_positive(chunk_size=self.chunk_size)
-        if isinstance(self.inner_steps, bool) or not isinstance(self.inner_steps, int) or self.inner_steps < 0:
-            raise ValueError(f"inner_steps = {self.inner_steps!r}: 0 (no adaptation) or a positive integer is needed.")
-        for name in ("inner_lr", "later_steps", "outer_lr", "max_grad_norm", "max_kl", "clip"):
-            value = getattr(self, name)
-            if not isinstance(value, int | float) or not 0 < value < math.inf:
-                raise ValueError(f"{name} = {value!r}: a positive number is needed, such as {name}=0.1.")
-        for name in ("discount", "gae_lambda", "damping", "kl_penalty"):
-            if not isinstance(getattr(self, name), int | float):
-                raise ValueError(f"{name} = {getattr(self, name)!r}: a number is needed, such as {name}=0.001.")
-        for name in ("discount", "gae_lambda"):
-            if not 0 <= getattr(self, name) <= 1:
-                raise ValueError(f"{name} = {getattr(self, name)}: it must lie between 0 and 1, such as {name}=0.99.")
-        for name in ("damping", "kl_penalty"):
-            if not 0 <= getattr(self, name) < math.inf:
-                raise ValueError(
-                    f"{name} = {getattr(self, name)}: a number of at least 0 is needed, such as {name}=0.001."
-                )
-        if self.final_lr is not None and not 0 <= self.final_lr <= self.outer_lr:
-            raise ValueError(f"final_lr = {self.final_lr!r}: it must lie between 0 and outer_lr = {self.outer_lr}.")
-        for name, known in (("algorithm", ALGORITHMS), ("inner_loss", tuple(LOSSES))):
-            if getattr(self, name) not in known:
-                raise ValueError(
-                    f"{name} = {getattr(self, name)!r}: choose one of {', '.join(map(repr, known))}. ('linearised' is "
-                    "LVC; an outer update goes to maml(..., outer='trpo').)"
-                )
+        check_fields(self, MAML_RULES)
+        if self.final_lr is not None and self.final_lr > self.outer_lr:
+            raise ValueError(
+                f"final_lr = {self.final_lr!r}: it must lie between 0 and outer_lr = "
+                f"{self.outer_lr}."
+            )
         if self.algorithm == "meta_sgd" and self.inner_steps == 0:
-            raise ValueError("inner_steps = 0: meta_sgd learns the rates of inner steps, so at least one is needed.")
+            raise ValueError(
+                "inner_steps = 0: meta_sgd learns the rates of inner steps, so at "
+                "least one is needed."
+            )
         if self.algorithm == "e_maml" and self.chunk_size is not None:
             raise ValueError(
-                f"chunk_size = {self.chunk_size}: E-MAML compares every task with all others of its meta-batch, so it "
-                "cannot take them in parts: leave out chunk_size, or use a smaller num_tasks."
+                f"chunk_size = {self.chunk_size}: E-MAML compares every task with all "
+                "others of its meta-batch, so it cannot take them in parts: leave out "
+                "chunk_size, or use a smaller num_tasks."
             )
+
+
+#: What each field of a `MAMLConfig` may be.
+MAML_RULES = {
+    "iterations": COUNT,
+    "num_tasks": COUNT,
+    "episodes": COUNT,
+    "inner_steps": STEPS,
+    "inner_lr": POSITIVE,
+    "later_steps": POSITIVE,
+    "outer_lr": POSITIVE,
+    "final_lr": optional(NOT_NEGATIVE),
+    "algorithm": one_of(*ALGORITHMS),
+    "inner_loss": one_of(*LOSSES),
+    "discount": SHARE,
+    "gae_lambda": SHARE,
+    "normalise": SWITCH,
+    "max_grad_norm": POSITIVE,
+    "max_kl": POSITIVE,
+    "damping": NOT_NEGATIVE,
+    "cg_iterations": COUNT,
+    "curvature_episodes": COUNT,
+    "clip": POSITIVE,
+    "epochs": COUNT,
+    "kl_penalty": NOT_NEGATIVE,
+    "chunk_size": optional(COUNT),
+}
+
+
+class Now(NamedTuple):
+    """The numbers that change over a run, as they are in one iteration."""
+
+    discount: float
+    entropy: float  # its weight
 
 
 @dataclass(frozen=True)
@@ -87,64 +161,83 @@ class RL2Config:
 
     iterations: int = 1000  # meta-updates, each on fresh tasks
     num_tasks: int = 32  # N, tasks of each meta-batch
-    trials: int = 8  # independent trials of each task, B = N x trials in all; advantages are compared among them
-    common_noise: bool = False  # the trials of a task have the same luck in the world, and differ by their actions
+    trials: int = 8  # trials of each task, B = N x trials; compared with each other
+    common_noise: bool = (
+        False  # a task's trials share the world's luck, not the actions'
+    )
     episodes: int = 10  # E, episodes of a trial
     algorithm: str = "a2c"  # or "ppo"
     lr: float = 1e-2  # of Adam
-    final_lr: float | None = 0.0  # lr falls to this on a straight line over the iterations; None: it stays
-    discount: float = 0.99  # gamma, per step of a trial, through the ends of its episodes
-    final_discount: float | None = None  # gamma goes to this on a straight line over the iterations; None: it stays
+    final_lr: float | None = 0.0  # lr falls to this on a straight line; None: it stays
+    discount: float = 0.99  # gamma, per step of a trial, through ends of episodes
+    final_discount: float | None = None  # gamma goes to this on a line; None: it stays
     gae_lambda: float = 0.95  # lambda, likewise
     entropy: float = 0.02  # weight of the entropy at first
     final_entropy: float = 0.0  # and in the end, on a straight line
     value_weight: float = 0.05  # weight of the critic's squared error
-    critic_trains_memory: bool = True  # the error's gradient goes on into the memory; False: it stops at the head
-    reward_scale: float = 1.0  # the critic learns rewards times this; the network reads them as they are
-    normalise: bool = True  # advantages to mean 0 among a task's trials, step by step, and to spread 1 (`compared`)
+    critic_trains_memory: bool = (
+        True  # the error trains the memory; False: its head only
+    )
+    reward_scale: float = 1.0  # the critic learns rewards times this
+    normalise: bool = True  # advantages are `compared` among a task's trials
     max_grad_norm: float = 1.0  # clips the gradient's length
     clip: float = 0.2  # "ppo": epsilon, how far from 1 a ratio still counts
     epochs: int = 2  # "ppo": passes over the same trials
-    minibatches: int = 8  # "ppo": parts of the trials, one step of Adam each; a trial is never cut
+    minibatches: int = 8  # "ppo": parts of the trials, a step each; none is cut in time
 
     def __post_init__(self) -> None:
-        check_positive(
-            **{n: getattr(self, n) for n in ("iterations", "num_tasks", "trials", "episodes", "epochs", "minibatches")}
-        )
-        for name in ("common_noise", "critic_trains_memory", "normalise"):
-            if not isinstance(getattr(self, name), bool):
-                raise ValueError(f"{name} = {getattr(self, name)!r}: True or False is needed.")
-        for name in ("lr", "reward_scale", "max_grad_norm", "clip"):
-            value = getattr(self, name)
-            if not isinstance(value, int | float) or not 0 < value < math.inf:
-                raise ValueError(f"{name} = {value!r}: a positive number is needed, such as {name}=0.1.")
-        for name in ("discount", "gae_lambda"):
-            if not isinstance(getattr(self, name), int | float) or not 0 <= getattr(self, name) <= 1:
-                raise ValueError(f"{name} = {getattr(self, name)!r}: it must lie between 0 and 1, such as {name}=0.99.")
-        for name in ("entropy", "final_entropy", "value_weight"):
-            if not isinstance(getattr(self, name), int | float) or not 0 <= getattr(self, name) < math.inf:
-                raise ValueError(f"{name} = {getattr(self, name)!r}: a number of at least 0 is needed, or 0 for none.")
-        final = self.final_discount
-        if final is not None and not (isinstance(final, int | float) and 0 <= final <= 1):
-            raise ValueError(f"final_discount = {final!r}: it must lie between 0 and 1, or be None, to stay.")
-        final = self.final_lr
-        if final is not None and not (isinstance(final, int | float) and 0 <= final <= self.lr):
-            raise ValueError(f"final_lr = {self.final_lr!r}: it must lie between 0 and lr = {self.lr}.")
-        if self.algorithm not in UPDATES:
-            raise ValueError(f"algorithm = {self.algorithm!r}: choose one of {', '.join(map(repr, UPDATES))}.")
+        check_fields(self, RL2_RULES)
+        if self.final_lr is not None and self.final_lr > self.lr:
+            raise ValueError(
+                f"final_lr = {self.final_lr!r}: it must lie between 0 and lr = "
+                f"{self.lr}."
+            )
         count = self.num_tasks * self.trials
         if self.algorithm == "ppo" and self.minibatches > count:
-            raise ValueError(f"minibatches = {self.minibatches}: only {count} trials (num_tasks times trials) to part.")
+            raise ValueError(
+                f"minibatches = {self.minibatches}: only {count} trials (num_tasks "
+                "times trials) to part."
+            )
         if self.common_noise and self.trials == 1:
-            raise ValueError("common_noise=True, trials = 1: no other trial to share luck with; set trials=8, say.")
+            raise ValueError(
+                "common_noise=True, trials = 1: no other trial to share luck with; "
+                "set trials=8, say."
+            )
         if self.normalise and count == 1:
-            raise ValueError("num_tasks = trials = 1: nothing to compare one trial with; set normalise=False.")
+            raise ValueError(
+                "num_tasks = trials = 1: nothing to compare one trial with; set "
+                "normalise=False."
+            )
 
-    def entropy_at(self, iteration: int) -> float:
-        """The weight of the entropy in an iteration."""
-        return self.entropy + (self.final_entropy - self.entropy) * iteration / self.iterations
-
-    def discount_at(self, iteration: int) -> float:
-        """The discount in an iteration."""
+    def at(self, iteration: int) -> Now:
+        """The numbers that change over a run, in one iteration: on straight lines."""
         final = self.discount if self.final_discount is None else self.final_discount
-        return self.discount + (final - self.discount) * iteration / self.iterations
+        discount = self.discount + (final - self.discount) * iteration / self.iterations
+        change = self.final_entropy - self.entropy
+        return Now(discount, self.entropy + change * iteration / self.iterations)
+
+
+#: What each field of an `RL2Config` may be.
+RL2_RULES = {
+    "iterations": COUNT,
+    "num_tasks": COUNT,
+    "trials": COUNT,
+    "common_noise": SWITCH,
+    "episodes": COUNT,
+    "algorithm": one_of(*UPDATES),
+    "lr": POSITIVE,
+    "final_lr": optional(NOT_NEGATIVE),
+    "discount": SHARE,
+    "final_discount": optional(SHARE),
+    "gae_lambda": SHARE,
+    "entropy": NOT_NEGATIVE,
+    "final_entropy": NOT_NEGATIVE,
+    "value_weight": NOT_NEGATIVE,
+    "critic_trains_memory": SWITCH,
+    "reward_scale": POSITIVE,
+    "normalise": SWITCH,
+    "max_grad_norm": POSITIVE,
+    "clip": POSITIVE,
+    "epochs": COUNT,
+    "minibatches": COUNT,
+}

@@ -18,7 +18,8 @@ from ..tasks.base import TaskDistribution
 from ..types import LossFunction, Params, Rollout, Task
 from .configs import MAMLConfig
 
-#: Sizes of an inner step by the name of the parameter that takes it; who is not named stays where it is.
+#: Sizes of an inner step by the name of the parameter that takes it; who is not named
+#: stays where it is.
 Rates = dict[str, float | Tensor]
 
 
@@ -56,8 +57,12 @@ def adapt(
     loss = loss_fn(policy, params, batch)  # [N]
     check_loss(loss, "before an inner step")
     rates = lr if isinstance(lr, dict) else dict.fromkeys(params, lr)
-    grads = torch.autograd.grad(loss.sum(), [params[name] for name in rates], create_graph=create_graph)
-    steps = {name: rate * g for (name, rate), g in zip(rates.items(), grads, strict=True)}
+    grads = torch.autograd.grad(
+        loss.sum(), [params[name] for name in rates], create_graph=create_graph
+    )
+    steps = {
+        name: rate * g for (name, rate), g in zip(rates.items(), grads, strict=True)
+    }
     return {name: p - steps[name] if name in steps else p for name, p in params.items()}
 
 
@@ -74,10 +79,13 @@ def last_layer_rate(params: Params, alpha: float) -> Rates:
 
 def learned_rates(params: Params, alpha: float) -> Rates:
     """Meta-SGD: every single weight has a rate of its own, learned with it. Source: Li et al. (2017), equation 2."""
-    rates: Rates = {name: params[f"lr_{name}"] for name in params if f"lr_{name}" in params}
+    rates: Rates = {
+        name: params[f"lr_{name}"] for name in params if f"lr_{name}" in params
+    }
     if not rates:
         raise ValueError(
-            "this policy carries no learned rates: train it with maml, or add them: policy.with_rates(0.1)."
+            "this policy carries no learned rates: train it with maml, or add them: "
+            "policy.with_rates(0.1)."
         )
     return rates
 
@@ -88,19 +96,30 @@ def step_sizes(params: Params, config: MAMLConfig, step: int = 0) -> Rates:
     Raises:
         ValueError: if the parameters include learned rates and the algorithm would not use them.
     """
-    if config.algorithm != "meta_sgd" and any(name.startswith("lr_") for name in params):
+    if config.algorithm != "meta_sgd" and any(
+        name.startswith("lr_") for name in params
+    ):
         raise ValueError(
-            f"this policy carries learned rates, which algorithm = {config.algorithm!r} would not use: "
-            "algorithm='meta_sgd' does."
+            "this policy carries learned rates, which algorithm = "
+            f"{config.algorithm!r} would not use: algorithm='meta_sgd' does."
         )
-    rule = {"anil": last_layer_rate, "meta_sgd": learned_rates}.get(config.algorithm, one_rate)
+    rule = {"anil": last_layer_rate, "meta_sgd": learned_rates}.get(
+        config.algorithm, one_rate
+    )
     rates = rule(params, config.inner_lr)
     factor = 1.0 if step == 0 else config.later_steps
-    return rates if factor == 1 else {name: factor * rate for name, rate in rates.items()}
+    return (
+        rates if factor == 1 else {name: factor * rate for name, rate in rates.items()}
+    )
 
 
 def sample(
-    tasks: TaskDistribution, policy: MLPPolicy, params: Params, task: Task, config: MAMLConfig, noise: Noise
+    tasks: TaskDistribution,
+    policy: MLPPolicy,
+    params: Params,
+    task: Task,
+    config: MAMLConfig,
+    noise: Noise,
 ) -> Rollout:
     """A rollout of every task with its advantages, as `config` wants them."""
     batch = rollout(tasks, policy, params, task, config.episodes, noise=noise)
@@ -125,7 +144,9 @@ def inner_loop(
     for step, drawn in enumerate(noise):
         support.append(sample(tasks, policy, params, task, config, drawn))
         rates = step_sizes(params, config, step)
-        params = adapt(policy, params, support[-1], LOSSES[config.inner_loss], rates, create_graph)
+        params = adapt(
+            policy, params, support[-1], LOSSES[config.inner_loss], rates, create_graph
+        )
     return params, support
 
 

@@ -5,24 +5,25 @@ Source: Finn, Abbeel and Levine (2017), algorithm 3.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
+from functools import partial
+from typing import Any
 
 import torch
 from torch import Tensor
-from tqdm import tqdm
 
 from ..policies.mlp import MLPPolicy
-from ..ram import keep_freed_memory
 from ..rollout import Noise, draw_noise
-from ..tasks.base import TaskDistribution, check_kind, index_task
-from ..types import Diverged, Params, Task
+from ..state import History, State, identity
+from ..tasks.base import TaskDistribution, check_kind, check_positive, index_task
+from ..training import train
+from ..types import Params, Task
 from .configs import MAMLConfig
-from .inner import adapt, inner_loop, mean_returns
+from .inner import mean_returns
 from .outer import Proximal, Seen, TrustRegion, adam
 from .relatives import GRADIENTS, maml_gradient
-
-__all__ = ["OUTER", "Adam", "History", "MAMLConfig", "adapt", "inner_loop", "maml", "meta_gradient"]
 
 
 def meta_gradient(
@@ -60,7 +61,12 @@ def meta_gradient(
     for start in range(0, num_tasks, chunk):
         part = slice(start, min(start + chunk, num_tasks))
         grads, batches = gradient(
-            tasks, policy, theta, index_task(task, part), config, [drawn[part] for drawn in noise]
+            tasks,
+            policy,
+            theta,
+            index_task(task, part),
+            config,
+            [drawn[part] for drawn in noise],
         )
         curves.append(mean_returns(batches))
         for name, g in zip(theta, grads, strict=True):
@@ -75,37 +81,65 @@ class Adam:
         self.theta, self.config, self.adam = theta, config, adam(theta, config)
 
     def step(
-        self, tasks: TaskDistribution, policy: MLPPolicy, task: Task, noise: Sequence[Noise]
+        self,
+        tasks: TaskDistribution,
+        policy: MLPPolicy,
+        task: Task,
+        noise: Sequence[Noise],
     ) -> tuple[Tensor, Seen]:
         """Changes theta in place; returns `[inner_steps + 1, N]`, and what happened."""
-        gradient, returns = meta_gradient(tasks, policy, self.theta, task, self.config, noise)
+        gradient, returns = meta_gradient(
+            tasks, policy, self.theta, task, self.config, noise
+        )
         norm = self.adam.step(list(gradient.values()))
         self.adam.end_iteration()
         return returns, {"grad_norm": norm}
 
 
 #: Outer updates by name: each changes theta by `step`, and says what happened.
-OUTER: dict[str, type[Adam | TrustRegion | Proximal]] = {"adam": Adam, "trpo": TrustRegion, "promp": Proximal}
+OUTER: dict[str, type[Adam | TrustRegion | Proximal]] = {
+    "adam": Adam,
+    "trpo": TrustRegion,
+    "promp": Proximal,
+}
 
 
 @dataclass(repr=False)
-class History:
+class MAMLHistory(History):
     """What training saw, one entry for each meta-iteration."""
 
-    returns: list[list[float]] = field(default_factory=list)  # mean undiscounted return after 0, 1, ... inner steps
-    grad_norm: list[float] = field(default_factory=list)  # length of the meta-gradient, before it was clipped
-    kl: list[float] = field(default_factory=list)  # trpo: of the adapted policies; promp: of the initialisation
-    accepted: list[float] = field(default_factory=list)  # trpo: 1 where the line search found a step, else 0
+    returns: list[list[float]] = field(default_factory=list)  # after 0, 1, ... steps
+    grad_norm: list[float] = field(default_factory=list)  # before it was clipped
+    kl: list[float] = field(default_factory=list)  # "trpo": adapted; "promp": start
+    accepted: list[float] = field(default_factory=list)  # "trpo": 1 for a step, else 0
 
-    def add(self, returns: Tensor, seen: Seen) -> None:
-        """Notes one meta-iteration: mean returns `[inner_steps + 1, N]`, and what the update has seen."""
-        self.returns.append(returns.mean(1).tolist())
-        for name, value in seen.items():
-            getattr(self, name).append(value)
 
-    def __repr__(self) -> str:
-        last = f", last returns {[round(r, 2) for r in self.returns[-1]]}" if self.returns else ""
-        return f"History({len(self.returns)} iterations{last})"
+def maml_iteration(
+    tasks: TaskDistribution,
+    config: MAMLConfig,
+    update: Adam | TrustRegion | Proximal,
+    state: State,
+) -> dict[str, Any]:
+    """One meta-iteration: fresh tasks, the chance of all their episodes, and an outer step through the inner ones.
+
+    Args:
+        tasks: the family.
+        config: the numbers of the run.
+        update: the outer update; it changes `state.theta`.
+        state: the run.
+
+    Returns:
+        What was seen: mean returns after 0, 1, ... inner steps, environment steps, and what the update says.
+    """
+    gen, policy = state.gen, state.policy
+    task = tasks.sample(config.num_tasks, gen)
+    noise = [
+        draw_noise(tasks, policy, config.num_tasks, config.episodes, gen)
+        for _ in range(config.inner_steps + 1)
+    ]
+    returns, seen = update.step(tasks, policy, task, noise)  # [inner_steps + 1, N]
+    steps = returns.numel() * config.episodes * tasks.horizon
+    return {"returns": returns.mean(1).tolist(), "steps": steps, **seen}
 
 
 def maml(
@@ -113,10 +147,13 @@ def maml(
     policy: MLPPolicy,
     config: MAMLConfig,
     gen: torch.Generator,
-    callback: Callable[[int, MLPPolicy, History], bool | None] | None = None,
+    callback: Callable[[int, MLPPolicy, MAMLHistory], bool | None] | None = None,
     *,
     outer: str = "adam",
-) -> tuple[MLPPolicy, History]:
+    checkpoint: str | os.PathLike[str] | None = None,
+    every: int = 50,
+    leg: int = 1,
+) -> tuple[MLPPolicy, MAMLHistory]:
     """Trains an initialisation from which `config.inner_steps` gradient steps solve a task.
 
     Args:
@@ -127,35 +164,31 @@ def maml(
         callback: called after each iteration with (iteration, policy so far, history); training ends early where it
             returns True.
         outer: the outer update: "adam", "trpo" (`TrustRegion`) or "promp" (`Proximal`).
+        checkpoint: a file that keeps the state of the run. Where it exists training goes on from it, and ends where
+            an uninterrupted run would have ended, to the bit.
+        every: iterations from one writing of that file to the next.
+        leg: 2 or more goes on from the end of the leg before, which the file holds, by `config.iterations` more, with
+            rates of its own.
 
     Returns:
         The trained policy and its history. After Ctrl-C, what was trained so far.
 
     Raises:
+        ValueError: if the checkpoint belongs to another run.
         Diverged: if a loss is not finite; the error names the iteration and carries the last good policy.
+        NotSaved: if the checkpoint cannot be written; the error carries what was trained.
     """
-    keep_freed_memory()
+    check_positive(leg=leg)
     policy = _checked(policy, config, outer)
     theta = policy.params()
     update = OUTER[outer](theta, config)
-    history, iteration = History(), 0
-    try:
-        for iteration in tqdm(range(config.iterations), desc="maml", leave=False):
-            task = tasks.sample(config.num_tasks, gen)
-            noise = [
-                draw_noise(tasks, policy, config.num_tasks, config.episodes, gen) for _ in range(config.inner_steps + 1)
-            ]
-            returns, seen = update.step(tasks, policy, task, noise)
-            policy = policy.replace(theta)
-            history.add(returns, seen)
-            if callback is not None and callback(iteration, policy, history):
-                break
-    except KeyboardInterrupt:
-        print(f"maml: interrupted in iteration {iteration} of {config.iterations}; this is what was trained so far.")
-    except Diverged as error:
-        rates = f"inner_lr = {config.inner_lr} and outer_lr = {config.outer_lr}"
-        raise error.with_state("maml", rates, iteration, policy, history) from error
-    return policy, history
+    state = State(
+        policy, theta, update.adam, gen, MAMLHistory(), asdict(config),
+        identity("maml", tasks, policy, gen, outer=outer), leg,
+    )  # fmt: skip
+    iterate = partial(maml_iteration, tasks, config, update)
+    rates = f"inner_lr = {config.inner_lr} and outer_lr = {config.outer_lr}"
+    return train("maml", state, iterate, rates, callback, checkpoint, every)
 
 
 def _checked(policy: MLPPolicy, config: MAMLConfig, outer: str) -> MLPPolicy:
@@ -163,7 +196,8 @@ def _checked(policy: MLPPolicy, config: MAMLConfig, outer: str) -> MLPPolicy:
     check_kind(MLPPolicy, policy=policy)
     check_kind(MAMLConfig, config=config)
     if outer not in OUTER:
-        raise ValueError(f"outer = {outer!r}: choose one of {', '.join(map(repr, OUTER))}.")
+        known = ", ".join(map(repr, OUTER))
+        raise ValueError(f"outer = {outer!r}: choose one of {known}.")
     if config.algorithm == "meta_sgd" and not policy.has_rates:
         return policy.with_rates(config.inner_lr)
     return policy

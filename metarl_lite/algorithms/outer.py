@@ -15,7 +15,14 @@ import torch
 from torch import Tensor
 
 from ..losses import LOSSES, check_loss, clipped, linearised
-from ..optim import ClippedAdam, conjugate_gradient, gauss_newton_product, line_search, to_params, to_vector
+from ..optim import (
+    ClippedAdam,
+    conjugate_gradient,
+    gauss_newton_product,
+    line_search,
+    to_params,
+    to_vector,
+)
 from ..policies.base import tile
 from ..policies.distributions import Distribution
 from ..policies.mlp import MLPPolicy
@@ -43,8 +50,17 @@ def readapt(
     """
     params = tile(theta, len(support[0].rewards))
     for step, batch in enumerate(support):
-        loss_fn = LOSSES[config.inner_loss] if acted is None else ratio_loss(acted[step])
-        params = adapt(policy, params, batch, loss_fn, step_sizes(params, config, step), create_graph)
+        loss_fn = (
+            LOSSES[config.inner_loss] if acted is None else ratio_loss(acted[step])
+        )
+        params = adapt(
+            policy,
+            params,
+            batch,
+            loss_fn,
+            step_sizes(params, config, step),
+            create_graph,
+        )
     return params
 
 
@@ -52,12 +68,15 @@ def ratio_loss(old_log_prob: Tensor) -> LossFunction:
     """The unclipped surrogate of `clipped` as a loss of parameters."""
 
     def loss(policy: MLPPolicy, params: Params, batch: Rollout) -> Tensor:
-        return clipped(policy.log_prob(params, batch.observations, batch.actions), old_log_prob, batch)
+        log_prob = policy.log_prob(params, batch.observations, batch.actions)
+        return clipped(log_prob, old_log_prob, batch)
 
     return loss
 
 
-def mean_kl(policy: MLPPolicy, old: Distribution, new: Distribution, mask: Tensor) -> Tensor:
+def mean_kl(
+    policy: MLPPolicy, old: Distribution, new: Distribution, mask: Tensor
+) -> Tensor:
     """KL(old || new), the mean over the steps of each task and over tasks: one number."""
     return ((policy.kl(old, new) * mask).sum((1, 2)) / mask.sum((1, 2))).mean()
 
@@ -67,9 +86,16 @@ def detached(chosen: Distribution) -> Distribution:
     return {name: p.detach().clone() for name, p in chosen.items()}
 
 
+def differentiable(config: MAMLConfig) -> bool:
+    """Whether the inner steps' gradients count as functions of the initialisation."""
+    return config.algorithm != "fomaml"
+
+
 def adam(theta: Params, config: MAMLConfig) -> ClippedAdam:
     """Adam with the numbers of a MAML run."""
-    return ClippedAdam(theta, config.outer_lr, config.final_lr, config.iterations, config.max_grad_norm)
+    return ClippedAdam(
+        theta, config.outer_lr, config.final_lr, config.iterations, config.max_grad_norm
+    )
 
 
 class TrustRegion:
@@ -86,56 +112,93 @@ class TrustRegion:
     Source: Schulman et al. (2015), appendix C; Finn et al. (2017), section 5.3, for its use here.
     """
 
+    adam: ClippedAdam | None = None  # the length of a step is not Adam's to choose
+
     def __init__(self, theta: Params, config: MAMLConfig) -> None:
         check_outer("trpo", config)
         self.theta, self.config = theta, config
 
     def step(
-        self, tasks: TaskDistribution, policy: MLPPolicy, task: Task, noise: Sequence[Noise]
+        self,
+        tasks: TaskDistribution,
+        policy: MLPPolicy,
+        task: Task,
+        noise: Sequence[Noise],
     ) -> tuple[Tensor, Seen]:
         """Changes theta in place, or leaves it and warns; returns `[inner_steps + 1, N]`, and what happened."""
         config, start = self.config, to_vector(self.theta).detach()
-        theta, graph = tile(self.theta, len(noise[0].action)), config.algorithm != "fomaml"
-        params, support = inner_loop(tasks, policy, theta, task, config, noise[:-1], graph)
+        theta, graph = tile(self.theta, len(noise[0].action)), differentiable(config)
+        params, support = inner_loop(
+            tasks, policy, theta, task, config, noise[:-1], graph
+        )
         query = sample(tasks, policy, params, task, config, noise[-1])
         chosen = policy.distribution(params, query.observations)
-        old, log_prob = detached(chosen), policy.log_prob_of(chosen, query.actions)
+        log_prob = policy.log_prob_of(chosen, query.actions)
         loss = clipped(log_prob, log_prob.detach(), query).mean()
-        gradient = to_vector(dict(zip(self.theta, torch.autograd.grad(loss, list(self.theta.values())), strict=True)))
+        grads = torch.autograd.grad(loss, list(self.theta.values()))
+        gradient = to_vector(dict(zip(self.theta, grads, strict=True)))
         check_loss(gradient, "in the meta-gradient")
         step = self._direction(policy, [*support, query], gradient)
+        old = detached(chosen)
 
         def judge(vector: Tensor) -> tuple[float, float]:
-            leaves = {name: p.requires_grad_() for name, p in to_params(vector, self.theta).items()}
-            try:
-                moved = readapt(policy, leaves, support, config, create_graph=False)
-            except Diverged:  # a step so long that nothing is left to adapt: try a shorter one
-                return math.inf, math.inf
-            with torch.no_grad():
-                new = policy.distribution(moved, query.observations)
-                loss = clipped(policy.log_prob_of(new, query.actions), log_prob, query).mean()
-                return loss.item(), mean_kl(policy, old, new, query.mask).item()
+            return self._judge(policy, vector, support, query, old, log_prob)
 
-        after, kl, accepted = line_search(judge, start, step, loss.item(), config.max_kl)
+        after, kl, accepted = line_search(
+            judge, start, step, loss.item(), config.max_kl
+        )
         if not accepted:
-            warnings.warn(f"trpo: no step improves within a KL of {config.max_kl}; theta stays.", stacklevel=3)
+            warnings.warn(
+                f"trpo: no step improves within a KL of {config.max_kl}; theta stays.",
+                stacklevel=4,
+            )
         with torch.no_grad():
-            for p, value in zip(self.theta.values(), to_params(after, self.theta).values(), strict=True):
-                p.copy_(value)
-        seen = {"grad_norm": gradient.norm().item(), "kl": kl, "accepted": float(accepted)}
+            for name, value in to_params(after, self.theta).items():
+                self.theta[name].copy_(value)
+        length = gradient.norm().item()
+        seen = {"grad_norm": length, "kl": kl, "accepted": float(accepted)}
         return mean_returns([*support, query]), seen
 
-    def _direction(self, policy: MLPPolicy, batches: Sequence[Rollout], gradient: Tensor) -> Tensor:
+    def _judge(
+        self,
+        policy: MLPPolicy,
+        vector: Tensor,
+        support: Sequence[Rollout],
+        query: Rollout,
+        old: Distribution,
+        log_prob: Tensor,
+    ) -> tuple[float, float]:
+        """Loss and KL divergence of the policies that are adapted from another theta; infinite where none can be."""
+        theta = to_params(vector, self.theta)
+        theta = {name: p.requires_grad_() for name, p in theta.items()}
+        try:
+            moved = readapt(policy, theta, support, self.config, create_graph=False)
+        except Diverged:  # nothing is left to adapt: a shorter step will be tried
+            return math.inf, math.inf
+        with torch.no_grad():
+            new = policy.distribution(moved, query.observations)
+            now = policy.log_prob_of(new, query.actions)
+            loss = clipped(now, log_prob, query).mean()
+            return loss.item(), mean_kl(policy, old, new, query.mask).item()
+
+    def _direction(
+        self, policy: MLPPolicy, batches: Sequence[Rollout], gradient: Tensor
+    ) -> Tensor:
         """-F^{-1} g, as long as the quadratic model of the KL divergence allows: x^T F x / 2 = `max_kl`."""
         config = self.config
         few = [some_episodes(batch, config.curvature_episodes) for batch in batches]
 
         def outputs(theta: Params) -> Params:
-            return policy.distribution(readapt(policy, theta, few[:-1], config, True), few[-1].observations)
+            adapted = readapt(policy, theta, few[:-1], config, True)
+            return policy.distribution(adapted, few[-1].observations)
 
         old = detached(outputs(self.theta))
-        fisher = gauss_newton_product(outputs, lambda new: mean_kl(policy, old, new, few[-1].mask), self.theta)
-        direction = conjugate_gradient(lambda v: fisher(v) + config.damping * v, -gradient, config.cg_iterations)
+        fisher = gauss_newton_product(
+            outputs, lambda new: mean_kl(policy, old, new, few[-1].mask), self.theta
+        )
+        direction = conjugate_gradient(
+            lambda v: fisher(v) + config.damping * v, -gradient, config.cg_iterations
+        )
         curvature = direction @ (fisher(direction) + config.damping * direction)
         return direction * (2 * config.max_kl / curvature.clamp(min=1e-12)).sqrt()
 
@@ -159,50 +222,64 @@ class Proximal:
         self.theta, self.config, self.adam = theta, config, adam(theta, config)
 
     def step(
-        self, tasks: TaskDistribution, policy: MLPPolicy, task: Task, noise: Sequence[Noise]
+        self,
+        tasks: TaskDistribution,
+        policy: MLPPolicy,
+        task: Task,
+        noise: Sequence[Noise],
     ) -> tuple[Tensor, Seen]:
         """Changes theta in place by `config.epochs` steps; returns `[inner_steps + 1, N]`, and what happened."""
         config, batches, acted = self.config, [], []
         params = tile(self.theta, len(noise[0].action))
         for step, drawn in enumerate(noise):
-            batches.append(sample(tasks, policy, params, task, config, drawn))
+            batch = sample(tasks, policy, params, task, config, drawn)
+            batches.append(batch)
             with torch.no_grad():
-                acted.append(policy.log_prob(params, batches[-1].observations, batches[-1].actions))
+                acted.append(policy.log_prob(params, batch.observations, batch.actions))
             if step < config.inner_steps:
                 rates = step_sizes(params, config, step)
-                params = adapt(policy, params, batches[-1], linearised, rates, create_graph=False)
+                params = adapt(policy, params, batch, linearised, rates, False)
         *support, query = batches
-        old = detached(self._before(policy, support[0]))
+        graph, first = differentiable(config), support[0]
+        old = detached(self._before(policy, first))
         for _ in range(config.epochs):
-            params = readapt(policy, self.theta, support, config, config.algorithm != "fomaml", acted)
+            params = readapt(policy, self.theta, support, config, graph, acted)
             log_prob = policy.log_prob(params, query.observations, query.actions)
-            kl = mean_kl(policy, old, self._before(policy, support[0]), support[0].mask)
-            loss = clipped(log_prob, acted[-1], query, config.clip).mean() + config.kl_penalty * kl
+            kl = mean_kl(policy, old, self._before(policy, first), first.mask)
+            surrogate = clipped(log_prob, acted[-1], query, config.clip).mean()
+            loss = surrogate + config.kl_penalty * kl
             norm = self.adam.step(torch.autograd.grad(loss, list(self.theta.values())))
         self.adam.end_iteration()
         with torch.no_grad():
-            kl = mean_kl(policy, old, self._before(policy, support[0]), support[0].mask)
+            kl = mean_kl(policy, old, self._before(policy, first), first.mask)
         return mean_returns(batches), {"grad_norm": norm, "kl": kl.item()}
 
     def _before(self, policy: MLPPolicy, first: Rollout) -> Distribution:
-        return policy.distribution(tile(self.theta, len(first.rewards)), first.observations)
+        """The policies before adaptation, on the states of the first support."""
+        theta = tile(self.theta, len(first.rewards))
+        return policy.distribution(theta, first.observations)
 
 
 def some_episodes(batch: Rollout, count: int) -> Rollout:
     """The first `count` episodes of every task."""
-    return replace(batch, **{f.name: getattr(batch, f.name)[:, :count] for f in fields(batch)})
+    parts = {f.name: getattr(batch, f.name)[:, :count] for f in fields(batch)}
+    return replace(batch, **parts)
 
 
 def check_outer(outer: str, config: MAMLConfig) -> None:
     """Raises a ValueError for what an update that re-uses its episodes cannot do."""
     if config.algorithm in ("reptile", "e_maml"):
         raise ValueError(
-            f"outer = {outer!r} improves an objective with the episodes held fixed, and algorithm = "
-            f"{config.algorithm!r} has none: use outer='adam'."
+            f"outer = {outer!r} improves an objective with the episodes held fixed, "
+            f"and algorithm = {config.algorithm!r} has none: use outer='adam'."
         )
     if config.chunk_size is not None:
         raise ValueError(
-            f"outer = {outer!r} differentiates all tasks at once: leave out chunk_size={config.chunk_size}."
+            f"outer = {outer!r} differentiates all tasks at once: leave out "
+            f"chunk_size={config.chunk_size}."
         )
     if config.inner_steps == 0:
-        raise ValueError(f"outer = {outer!r} needs at least one inner step, got inner_steps = 0: use outer='adam'.")
+        raise ValueError(
+            f"outer = {outer!r} needs at least one inner step, got inner_steps = 0: "
+            "use outer='adam'."
+        )

@@ -27,7 +27,12 @@ Gradient = tuple[Sequence[Tensor], list[Rollout]]
 
 
 def maml_gradient(
-    tasks: TaskDistribution, policy: MLPPolicy, theta: Params, task: Task, config: MAMLConfig, noise: Sequence[Noise]
+    tasks: TaskDistribution,
+    policy: MLPPolicy,
+    theta: Params,
+    task: Task,
+    config: MAMLConfig,
+    noise: Sequence[Noise],
 ) -> Gradient:
     r"""The gradient through the inner steps, second derivatives included.
 
@@ -45,7 +50,12 @@ def maml_gradient(
 
 
 def fomaml_gradient(
-    tasks: TaskDistribution, policy: MLPPolicy, theta: Params, task: Task, config: MAMLConfig, noise: Sequence[Noise]
+    tasks: TaskDistribution,
+    policy: MLPPolicy,
+    theta: Params,
+    task: Task,
+    config: MAMLConfig,
+    noise: Sequence[Noise],
 ) -> Gradient:
     r"""First-order MAML: the gradient after the step, used as if the step did not depend on the start.
 
@@ -54,7 +64,9 @@ def fomaml_gradient(
     Source: Finn, Abbeel and Levine (2017), section 5.2.
     """
     start = tile(theta, len(noise[0].action))
-    params, support = inner_loop(tasks, policy, start, task, config, noise[:-1], create_graph=False)
+    params, support = inner_loop(
+        tasks, policy, start, task, config, noise[:-1], create_graph=False
+    )
     query = sample(tasks, policy, params, task, config, noise[-1])
     loss = policy_gradient(policy, params, query)  # [N]
     check_loss(loss, f"after inner steps of size {config.inner_lr}")
@@ -63,7 +75,12 @@ def fomaml_gradient(
 
 
 def reptile_gradient(
-    tasks: TaskDistribution, policy: MLPPolicy, theta: Params, task: Task, config: MAMLConfig, noise: Sequence[Noise]
+    tasks: TaskDistribution,
+    policy: MLPPolicy,
+    theta: Params,
+    task: Task,
+    config: MAMLConfig,
+    noise: Sequence[Noise],
 ) -> Gradient:
     r"""Reptile: walk on with the query episodes too, and pull the start towards where the walk ended.
 
@@ -74,15 +91,26 @@ def reptile_gradient(
     Source: Nichol, Achiam and Schulman (2018), algorithm 2.
     """
     start = tile(theta, len(noise[0].action))
-    params, support = inner_loop(tasks, policy, start, task, config, noise[:-1], create_graph=False)
+    params, support = inner_loop(
+        tasks, policy, start, task, config, noise[:-1], create_graph=False
+    )
     query = sample(tasks, policy, params, task, config, noise[-1])
-    params = adapt(policy, params, query, policy_gradient, config.inner_lr, create_graph=False)
-    grads = [(start[name] - params[name]).detach().sum(0) / config.inner_lr for name in theta]
+    params = adapt(
+        policy, params, query, policy_gradient, config.inner_lr, create_graph=False
+    )
+    grads = [
+        (start[name] - params[name]).detach().sum(0) / config.inner_lr for name in theta
+    ]
     return grads, [*support, query]
 
 
 def e_maml_gradient(
-    tasks: TaskDistribution, policy: MLPPolicy, theta: Params, task: Task, config: MAMLConfig, noise: Sequence[Noise]
+    tasks: TaskDistribution,
+    policy: MLPPolicy,
+    theta: Params,
+    task: Task,
+    config: MAMLConfig,
+    noise: Sequence[Noise],
 ) -> Gradient:
     r"""E-MAML: MAML's gradient, and the credit of the episodes that were adapted on for what came of them.
 
@@ -94,7 +122,9 @@ def e_maml_gradient(
     params, support, chosen = tile(theta, len(noise[0].action)), [], []
     for step, drawn in enumerate(noise[:-1]):
         support.append(sample(tasks, policy, params, task, config, drawn))
-        chosen.append(policy.log_prob(params, support[-1].observations, support[-1].actions))
+        chosen.append(
+            policy.log_prob(params, support[-1].observations, support[-1].actions)
+        )
         rates = step_sizes(params, config, step)
         params = adapt(policy, params, support[-1], LOSSES[config.inner_loss], rates)
     raw = replace(config, normalise=False)  # both terms in one unit: reward a step
@@ -108,4 +138,8 @@ def e_maml_gradient(
 
 
 #: The gradient of each algorithm; of those that are not named, `maml_gradient`.
-GRADIENTS = {"fomaml": fomaml_gradient, "reptile": reptile_gradient, "e_maml": e_maml_gradient}
+GRADIENTS = {
+    "fomaml": fomaml_gradient,
+    "reptile": reptile_gradient,
+    "e_maml": e_maml_gradient,
+}

@@ -8,47 +8,64 @@ from __future__ import annotations
 import math
 import os
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field
+from functools import partial
+from typing import Any
 
 import torch
-from tqdm import tqdm
 
-from ..checkpoint import Training
 from ..optim import ClippedAdam
 from ..policies.gru import GRUPolicy
-from ..ram import check_memory, keep_freed_memory
+from ..ram import check_memory
 from ..rollout import draw_noise, trial
+from ..state import History, State, identity
 from ..tasks.base import TaskDistribution, check_kind, check_positive
-from ..types import Diverged, Rollout
-from .actor_critic import UPDATES, Seen
+from ..training import train
+from .actor_critic import STEPS
 from .configs import RL2Config
-
-__all__ = ["RL2Config", "RL2History", "rl2"]
 
 
 @dataclass(repr=False)
-class RL2History:
+class RL2History(History):
     """What training saw, one entry for each iteration."""
 
-    returns: list[float] = field(default_factory=list)  # mean undiscounted return of a trial
-    first: list[float] = field(default_factory=list)  # mean return of its first episode
+    returns: list[float] = field(default_factory=list)  # mean return of a trial
+    first: list[float] = field(default_factory=list)  # of its first episode
     last: list[float] = field(default_factory=list)  # and of its last
     entropy: list[float] = field(default_factory=list)  # of the policy, nats
-    value_error: list[float] = field(default_factory=list)  # mean squared error of the critic, scaled rewards
-    kl: list[float] = field(default_factory=list)  # of the policy that acted to the last one that was tried, estimated
-    grad_norm: list[float] = field(default_factory=list)  # length of the gradient, before it was clipped
+    value_error: list[float] = field(default_factory=list)  # critic's mean square
+    kl: list[float] = field(default_factory=list)  # acting to last tried, estimated
+    grad_norm: list[float] = field(default_factory=list)  # before it was clipped
 
-    def add(self, batch: Rollout, seen: Seen) -> None:
-        """Notes one iteration."""
-        returns = batch.returns().mean(0)  # [E]
-        for name, value in {
-            "returns": returns.sum().item(), "first": returns[0].item(), "last": returns[-1].item(), **seen
-        }.items():  # fmt: skip
-            getattr(self, name).append(value)
 
-    def __repr__(self) -> str:
-        last = f", last return {self.returns[-1]:.2f}" if self.returns else ""
-        return f"RL2History({len(self.returns)} iterations{last})"
+def rl2_iteration(
+    tasks: TaskDistribution, config: RL2Config, state: State
+) -> dict[str, Any]:
+    """One iteration: fresh tasks, trials of each with one memory from end to end, and a step of actor and critic.
+
+    Args:
+        tasks: the family.
+        config: the numbers of the run.
+        state: the run; its `theta` is changed.
+
+    Returns:
+        What was seen: mean returns, environment steps, and what the update says.
+    """
+    gen, policy, theta, adam = state.gen, state.policy, state.theta, state.adam
+    task = tasks.sample(config.num_tasks, gen)
+    task = {k: leaf.repeat_interleave(config.trials, 0) for k, leaf in task.items()}
+    rows = config.num_tasks * config.trials  # B
+    copies = config.trials if config.common_noise else 1
+    noise = draw_noise(
+        tasks, policy, rows // copies, config.episodes, gen, copies=copies
+    )
+    batch = trial(tasks, policy, theta, task, config.episodes, noise=noise)
+    now, step = config.at(state.iteration), STEPS[config.algorithm]
+    seen = step(policy, theta, adam, batch, config, now, gen)
+    adam.end_iteration()
+    returns = batch.returns().mean(0)  # [E]
+    seen |= {"first": returns[0].item(), "last": returns[-1].item()}
+    return {"returns": returns.sum().item(), "steps": batch.rewards.numel(), **seen}
 
 
 def rl2(
@@ -60,6 +77,7 @@ def rl2(
     *,
     checkpoint: str | os.PathLike[str] | None = None,
     every: int = 50,
+    leg: int = 1,
 ) -> tuple[GRUPolicy, RL2History]:
     """Trains a policy with a memory to maximise the return of whole trials: several episodes of one task.
 
@@ -73,6 +91,8 @@ def rl2(
         checkpoint: a file that keeps the state of the run. Where it exists training goes on from it, and ends where
             an uninterrupted run would have ended, to the bit.
         every: iterations from one writing of that file to the next.
+        leg: 2 or more goes on from the end of the leg before, which the file holds, by `config.iterations` more, with
+            rates, discount and entropy of its own.
 
     Returns:
         The trained policy and its history. After Ctrl-C, what was trained so far.
@@ -80,44 +100,25 @@ def rl2(
     Raises:
         ValueError: if a batch needs more memory than there is, or the checkpoint belongs to another run.
         Diverged: if a loss is not finite; the error names the iteration and carries the last good policy.
+        NotSaved: if the checkpoint cannot be written; the error carries what was trained.
 
     Source: Duan et al. (2016), section 2.2; Wang et al. (2016), section 2.2.
     """
-    keep_freed_memory()
-    check_positive(every=every)
+    check_positive(leg=leg)
     check_kind(GRUPolicy, policy=policy)
     check_kind(RL2Config, config=config)
     _check_memory(policy, config, config.episodes * tasks.horizon)
     theta = policy.params()
-    adam = ClippedAdam(theta, config.lr, config.final_lr, config.iterations, config.max_grad_norm)
-    history, update, iteration = RL2History(), UPDATES[config.algorithm], 0
-    rows, copies = config.num_tasks * config.trials, config.trials if config.common_noise else 1
-    state = Training(theta, adam, gen, history, {"tasks": tasks.name, "horizon": tasks.horizon, **asdict(config)})
-    if checkpoint is not None:
-        iteration = state.restore(checkpoint)
-        policy = policy.replace(theta)
-    bar = tqdm(range(iteration, config.iterations), desc="rl2", leave=False, initial=iteration, total=config.iterations)
-    try:
-        for iteration in bar:
-            task = tasks.sample(config.num_tasks, gen)
-            task = {name: leaf.repeat_interleave(config.trials, 0) for name, leaf in task.items()}
-            noise = draw_noise(tasks, policy, rows // copies, config.episodes, gen, copies=copies)
-            batch = trial(tasks, policy, theta, task, config.episodes, noise=noise)
-            now = replace(config, discount=config.discount_at(iteration))
-            seen = update(policy, theta, adam, batch, now, config.entropy_at(iteration), gen)
-            adam.end_iteration()
-            policy = policy.replace(theta)
-            history.add(batch, seen)
-            stop = callback is not None and callback(iteration, policy, history)
-            if checkpoint is not None and (stop or (iteration + 1) % every == 0 or iteration + 1 == config.iterations):
-                state.save(checkpoint, iteration + 1)
-            if stop:
-                break
-    except KeyboardInterrupt:
-        print(f"rl2: interrupted in iteration {iteration} of {config.iterations}; this is what was trained so far.")
-    except Diverged as error:
-        raise error.with_state("rl2", f"lr = {config.lr}", iteration, policy, history) from error
-    return policy, history
+    adam = ClippedAdam(
+        theta, config.lr, config.final_lr, config.iterations, config.max_grad_norm
+    )
+    state = State(
+        policy, theta, adam, gen, RL2History(), asdict(config),
+        identity("rl2", tasks, policy, gen), leg,
+    )  # fmt: skip
+    iterate = partial(rl2_iteration, tasks, config)
+    rates = f"lr = {config.lr}"
+    return train("rl2", state, iterate, rates, callback, checkpoint, every)
 
 
 def _check_memory(policy: GRUPolicy, config: RL2Config, length: int) -> None:
@@ -126,9 +127,13 @@ def _check_memory(policy: GRUPolicy, config: RL2Config, length: int) -> None:
     at_once = math.ceil(trials / (config.minibatches if ppo else 1))
     numbers = at_once * policy.numbers_of_a_step
     if ppo:  # and before its steps a pass over all trials, which leaves no gates
-        numbers += trials * (2 * policy.input_size + (7 if policy.separate else 5) * policy.hidden)
+        numbers += trials * (
+            2 * policy.input_size + (7 if policy.separate else 5) * policy.hidden
+        )
     check_memory(
         policy.dtype.itemsize * length * numbers,
-        f"one step on {at_once} trials of {length} steps with {policy.hidden} hidden units",
-        "lower num_tasks or trials, use algorithm='ppo' with more minibatches, or make the trial shorter.",
+        f"one step on {at_once} trials of {length} steps with {policy.hidden} hidden "
+        "units",
+        "lower num_tasks or trials, use algorithm='ppo' with more minibatches, or "
+        "make the trial shorter.",
     )

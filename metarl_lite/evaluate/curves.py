@@ -18,7 +18,11 @@ from ..types import Rollout, Task
 
 
 def adaptation_curve(
-    tasks: TaskDistribution, policy: MLPPolicy, task: Task, config: MAMLConfig, gen: torch.Generator
+    tasks: TaskDistribution,
+    policy: MLPPolicy,
+    task: Task,
+    config: MAMLConfig,
+    gen: torch.Generator,
 ) -> Tensor:
     """Mean undiscounted return of every task after 0, 1, ... `config.inner_steps` steps, `[inner_steps + 1, N]`.
 
@@ -34,14 +38,27 @@ def adaptation_curve(
     """
     num_tasks = len(next(iter(task.values())))
     theta = policy.params()
-    noise = [draw_noise(tasks, policy, num_tasks, config.episodes, gen) for _ in range(config.inner_steps + 1)]
+    noise = [
+        draw_noise(tasks, policy, num_tasks, config.episodes, gen)
+        for _ in range(config.inner_steps + 1)
+    ]
     chunk, curves = config.chunk_size or num_tasks, []
     for start in range(0, num_tasks, chunk):
         part = slice(start, min(start + chunk, num_tasks))
         task_part, noise_part = index_task(task, part), [drawn[part] for drawn in noise]
         params = tile(theta, part.stop - part.start)
-        params, support = inner_loop(tasks, policy, params, task_part, config, noise_part[:-1], create_graph=False)
-        last = rollout(tasks, policy, params, task_part, config.episodes, noise=noise_part[-1])
+        params, support = inner_loop(
+            tasks,
+            policy,
+            params,
+            task_part,
+            config,
+            noise_part[:-1],
+            create_graph=False,
+        )
+        last = rollout(
+            tasks, policy, params, task_part, config.episodes, noise=noise_part[-1]
+        )
         curves.append(mean_returns([*support, last]))
     return torch.cat(curves, 1)
 
@@ -68,9 +85,12 @@ def trial_returns(
     """
     params, scores = {name: p.detach() for name, p in policy.params().items()}, []
     num_tasks = len(next(iter(task.values())))
-    noise = draw_noise(tasks, policy, num_tasks, episodes, gen)  # at once: the scores do not depend on the chunk
+    # at once: the scores do not depend on the chunk
+    noise = draw_noise(tasks, policy, num_tasks, episodes, gen)
     for start in range(0, num_tasks, chunk):
         part = slice(start, start + chunk)
         some = index_task(task, part)
-        scores.append(score(some, trial(tasks, policy, params, some, episodes, noise=noise[part])))
+        scores.append(
+            score(some, trial(tasks, policy, params, some, episodes, noise=noise[part]))
+        )
     return torch.cat(scores)

@@ -21,7 +21,8 @@ def iqm(scores: Tensor, dim: int = -1) -> Tensor:
     """
     ordered = scores.movedim(dim, -1).sort(-1).values  # [..., n]
     n = ordered.shape[-1]
-    edges = torch.arange(n + 1, dtype=ordered.dtype, device=ordered.device) / n  # score i covers [i, i+1] / n
+    # score i covers [i, i+1] / n
+    edges = torch.arange(n + 1, dtype=ordered.dtype, device=ordered.device) / n
     weight = (edges[1:].clamp(max=0.75) - edges[:-1].clamp(min=0.25)).clamp(min=0) / 0.5
     return (ordered * weight).sum(-1)
 
@@ -57,9 +58,13 @@ def bootstrap_interval(
     """
     scores = _seeds_by_tasks(scores, level)
     seeds, num_tasks = scores.shape
-    pick = torch.randint(seeds, (resamples, seeds), generator=gen, device=gen.device)  # [B, S]
+    # [B, S]
+    pick = torch.randint(seeds, (resamples, seeds), generator=gen, device=gen.device)
     if tasks_too:
-        which = torch.randint(num_tasks, (resamples, num_tasks), generator=gen, device=gen.device)  # [B, M]
+        # [B, M]
+        which = torch.randint(
+            num_tasks, (resamples, num_tasks), generator=gen, device=gen.device
+        )
         count = torch.zeros(resamples, num_tasks, dtype=scores.dtype).scatter_add_(
             1, which, torch.ones_like(which, dtype=scores.dtype)
         )
@@ -68,7 +73,9 @@ def bootstrap_interval(
         means = scores.mean(1)[pick]  # [B, S]
     drawn = statistic(means)  # [B]
     tail = (1 - level) / 2
-    low, high = torch.quantile(drawn, torch.tensor([tail, 1 - tail], dtype=drawn.dtype)).unbind()
+    low, high = torch.quantile(
+        drawn, torch.tensor([tail, 1 - tail], dtype=drawn.dtype)
+    ).unbind()
     return low, high
 
 
@@ -98,7 +105,8 @@ def t_quantile(probability: float, freedom: int) -> float:
     u = torch.linspace(-math.pi / 2, math.pi / 2, 20_001, dtype=torch.float64)
     cos2 = u.cos().square()
     width = cos2 + u.sin().square() / freedom
-    density = (cos2 / width) ** ((freedom - 1) / 2) / width  # times dt/du, up to a constant; bounded for every freedom
+    # times dt/du, up to a constant; bounded for every freedom
+    density = (cos2 / width) ** ((freedom - 1) / 2) / width
     cumulative = torch.cumulative_trapezoid(density, u)  # at u[1:]
     cumulative = cumulative / cumulative[-1]
     i = int(torch.searchsorted(cumulative, probability).clamp(1, len(cumulative) - 1))
@@ -108,11 +116,14 @@ def t_quantile(probability: float, freedom: int) -> float:
 
 def _seeds_by_tasks(scores: Tensor, level: float) -> Tensor:
     if not 0 < level < 1:
-        raise ValueError(f"level = {level}: a coverage between 0 and 1 is needed, such as level=0.95.")
+        raise ValueError(
+            f"level = {level}: a coverage between 0 and 1 is needed, such as "
+            "level=0.95."
+        )
     scores = scores.unsqueeze(1) if scores.ndim == 1 else scores
     if scores.ndim != 2 or len(scores) < 2:
         raise ValueError(
-            f"scores of shape {tuple(scores.shape)}: seeds x tasks, with at least two seeds, are needed. One seed has "
-            "no spread over seeds; train another."
+            f"scores of shape {tuple(scores.shape)}: seeds x tasks, with at least two "
+            "seeds, are needed. One seed has no spread over seeds; train another."
         )
     return scores

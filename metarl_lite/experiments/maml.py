@@ -14,7 +14,7 @@ from typing import Any
 import torch
 
 from ..algorithms.configs import MAMLConfig
-from ..algorithms.maml import History, maml, meta_gradient
+from ..algorithms.maml import MAMLHistory, maml, meta_gradient
 from ..evaluate.curves import adaptation_curve
 from ..policies.mlp import MLPPolicy
 from ..ram import keep_freed_memory
@@ -78,7 +78,7 @@ def navigation_run(
     iterations, seconds, curves = [0], [0.0], [_test(tasks, policy, test, test_config, test_seed)]
     clock = {"spent": 0.0, "since": time.perf_counter()}
 
-    def record(iteration: int, policy: MLPPolicy, history: History) -> None:
+    def record(iteration: int, policy: MLPPolicy, history: MAMLHistory) -> None:
         clock["spent"] += time.perf_counter() - clock["since"]  # evaluation is not training time
         if (iteration + 1) % every == 0:
             iterations.append(iteration + 1)

@@ -21,7 +21,8 @@ from ..checkpoint import load, save
 from ..evaluate.curves import trial_returns
 from ..oracles.bandits import Rule, greedy, ots, play, random_arm, thompson, ucb1
 from ..oracles.gittins import gittins
-from ..policies.gru import GRUPolicy, keyed
+from ..policies.gru import GRUPolicy
+from ..policies.keyed import keyed
 from ..records.actors import WEIGHTS
 from ..rng import generator
 from ..tasks.bandits import BernoulliBandit

@@ -79,7 +79,14 @@ style="flex:1;min-width:4em">
 </div>"""
 
 
-def player(frames: Sequence[Image.Image], alt: str, interval_ms: int, width: int, still: int, colours: int = 64) -> str:
+def player(
+    frames: Sequence[Image.Image],
+    alt: str,
+    interval_ms: int,
+    width: int,
+    still: int,
+    colours: int = 64,
+) -> str:
     """Pictures of one size become an HTML player with a button, a slider and a frame counter.
 
     Nothing moves before the reader presses Play, and it stops at the end, which is what a reader who prefers
@@ -97,7 +104,10 @@ def player(frames: Sequence[Image.Image], alt: str, interval_ms: int, width: int
     pixels, palette = _one_palette(frames, colours)
     base = pixels[still]
     films = [
-        "" if np.array_equal(p, base) else _encode(np.where(p == base, colours, p), palette, colours) for p in pixels
+        ""
+        if np.array_equal(p, base)
+        else _encode(np.where(p == base, colours, p), palette, colours)
+        for p in pixels
     ]
     values: dict[str, Any] = {
         "STILL": _encode(base, palette), "ALT": html.escape(alt), "WIDTH": width,
@@ -122,8 +132,9 @@ def require_alt(alt: str) -> None:
     """An alt text of 20 characters or more passes; a shorter one raises a ValueError with an example."""
     if len(" ".join(alt.split())) < 20:
         raise ValueError(
-            f"the alt text is {alt!r}; write at least 20 characters that say what the picture shows, "
-            "such as 'Return after one step rises from -38 to -18 within 100 meta-iterations.'"
+            f"the alt text is {alt!r}; write at least 20 characters that say what the "
+            "picture shows, such as 'Return after one step rises from -38 to -18 "
+            "within 100 meta-iterations.'"
         )
 
 
@@ -133,17 +144,31 @@ def small_png(picture: Image.Image, colours: int = 128) -> str:
     return _encode(pixels[0], palette)
 
 
-def _one_palette(frames: Sequence[Image.Image], colours: int) -> tuple[list[Pixels], list[int]]:
+def _one_palette(
+    frames: Sequence[Image.Image], colours: int
+) -> tuple[list[Pixels], list[int]]:
     """All frames in the palette of a sample of them: equal pixels have equal numbers in every frame."""
-    sample = [frames[index] for index in np.linspace(0, len(frames) - 1, min(8, len(frames))).astype(int)]
+    sample = [
+        frames[index]
+        for index in np.linspace(0, len(frames) - 1, min(8, len(frames))).astype(int)
+    ]
     strip = Image.new("RGB", (sample[0].width, sample[0].height * len(sample)))
     for place, frame in enumerate(sample):
         strip.paste(frame, (0, place * frame.height))
-    common = strip.quantize(colours, method=Image.Quantize.MAXCOVERAGE, dither=Image.Dither.NONE)
-    palette = np.asarray((common.getpalette() or [])[: 3 * colours]).reshape(-1, 3)  # [colours, 3]
-    palette[(palette >= 245).all(axis=1)] = 255  # the background is white, not an average of nearly white
+    common = strip.quantize(
+        colours, method=Image.Quantize.MAXCOVERAGE, dither=Image.Dither.NONE
+    )
+    palette = np.asarray((common.getpalette() or [])[: 3 * colours]).reshape(
+        -1, 3
+    )  # [colours, 3]
+    palette[(palette >= 245).all(axis=1)] = (
+        255  # the background is white, not an average of nearly white
+    )
     common.putpalette(palette.ravel().tolist())
-    pixels = [np.asarray(frame.quantize(palette=common, dither=Image.Dither.NONE)) for frame in frames]
+    pixels = [
+        np.asarray(frame.quantize(palette=common, dither=Image.Dither.NONE))
+        for frame in frames
+    ]
     return pixels, palette.ravel().tolist() + [255] * (3 * (colours - len(palette)))
 
 
@@ -151,6 +176,8 @@ def _encode(pixels: Pixels, palette: list[int], transparent: int | None = None) 
     picture = Image.fromarray(pixels.astype(np.uint8))
     picture.putpalette([*palette, 255, 255, 255])
     buffer = io.BytesIO()
-    options: dict[str, Any] = {} if transparent is None else {"transparency": transparent}
+    options: dict[str, Any] = (
+        {} if transparent is None else {"transparency": transparent}
+    )
     picture.save(buffer, format="PNG", optimize=True, **options)
     return base64.b64encode(buffer.getvalue()).decode("ascii")

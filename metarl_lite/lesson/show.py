@@ -22,8 +22,15 @@ def show_source(*things: Callable[..., Any], docstring: bool = False) -> None:
     for thing in things:
         source = textwrap.dedent(inspect.getsource(inspect.unwrap(thing))).rstrip()
         module = thing.__module__ if thing.__module__ != "__main__" else "this notebook"
-        blocks.append((f"{module}.{thing.__qualname__}", source if docstring else _without_docstrings(source)))
-    markdown = "\n\n".join(f"`{name}`\n\n```python\n{source}\n```" for name, source in blocks)
+        blocks.append(
+            (
+                f"{module}.{thing.__qualname__}",
+                source if docstring else _without_docstrings(source),
+            )
+        )
+    markdown = "\n\n".join(
+        f"`{name}`\n\n```python\n{source}\n```" for name, source in blocks
+    )
     publish(
         {
             "text/markdown": markdown,
@@ -32,14 +39,20 @@ def show_source(*things: Callable[..., Any], docstring: bool = False) -> None:
     )
 
 
-def show_diff(old: Callable[..., Any], new: Callable[..., Any], context: int = 2) -> None:
+def show_diff(
+    old: Callable[..., Any], new: Callable[..., Any], context: int = 2
+) -> None:
     """What one function changes of another is displayed: lines with - go, lines with + come; no docstrings."""
     before, after = (
-        _without_docstrings(textwrap.dedent(inspect.getsource(inspect.unwrap(thing)))).rstrip().splitlines()
+        _without_docstrings(textwrap.dedent(inspect.getsource(inspect.unwrap(thing))))
+        .rstrip()
+        .splitlines()
         for thing in (old, new)
     )
     names = [f"{thing.__module__}.{thing.__qualname__}" for thing in (old, new)]
-    lines = list(difflib.unified_diff(before, after, names[0], names[1], n=context, lineterm=""))
+    lines = list(
+        difflib.unified_diff(before, after, names[0], names[1], n=context, lineterm="")
+    )
     source = "\n".join(line for line in lines if not line.startswith("@@"))
     publish({"text/markdown": f"```diff\n{source}\n```", "text/plain": source})
 

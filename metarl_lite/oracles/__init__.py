@@ -1,9 +1,23 @@
 """What can be known exactly: optima, exact gradients and closed forms to hold the algorithms against."""
 
-from .bayes import bayes_optimal, bayes_optimal_two_arms, bayes_optimal_value, dependent_arms_regret
-from .estimators import MetaGradients, one_parameter_meta_gradient, tabular_meta_gradient
+from .bayes import (
+    bayes_optimal,
+    bayes_optimal_two_arms,
+    bayes_optimal_value,
+    dependent_arms_regret,
+)
+from .estimators import (
+    MetaGradients,
+    one_parameter_meta_gradient,
+    tabular_meta_gradient,
+)
 from .gittins import gittins_index, gittins_table
-from .grid import gridnavi_known_value, gridnavi_optimal_path, gridnavi_optimal_value, search_grid
+from .grid import (
+    gridnavi_known_value,
+    gridnavi_optimal_path,
+    gridnavi_optimal_value,
+    search_grid,
+)
 from .posterior import known_mdp_value, learn_mdps
 
 __all__ = [

@@ -10,7 +10,8 @@ from torch import Tensor
 
 from ..rng import uniform
 
-#: Picks the arm of every task, `[N]`, from its wins and losses so far, `[N, k]` each: `rule(wins, losses, gen)`.
+#: Picks the arm of every task, `[N]`, from its wins and losses so far, `[N, k]` each:
+#: `rule(wins, losses, gen)`.
 Rule = Callable[[Tensor, Tensor, torch.Generator], Tensor]
 
 
@@ -29,7 +30,9 @@ def exact_policy_gradient(logits: Tensor, rewards: Tensor) -> Tensor:
 
     Source: Sutton and Barto (2018), section 2.8.
     """
-    return logits.softmax(-1) * (rewards - expected_reward(logits, rewards).unsqueeze(-1))
+    return logits.softmax(-1) * (
+        rewards - expected_reward(logits, rewards).unsqueeze(-1)
+    )
 
 
 def greedy(wins: Tensor, losses: Tensor, gen: torch.Generator) -> Tensor:
@@ -42,7 +45,8 @@ def thompson(wins: Tensor, losses: Tensor, gen: torch.Generator) -> Tensor:
 
     Source: Thompson (1933).
     """
-    for_wins = torch._standard_gamma(wins + 1, generator=gen)  # two gamma numbers make a beta number
+    # two gamma numbers make a beta number
+    for_wins = torch._standard_gamma(wins + 1, generator=gen)
     for_losses = torch._standard_gamma(losses + 1, generator=gen)
     return (for_wins / (for_wins + for_losses)).argmax(-1)
 
@@ -62,13 +66,20 @@ def ots(samples: int = 20) -> Rule:
     Source: "optimistic Thompson sampling" as Duan et al. (2016) describe it.
     """
     if isinstance(samples, bool) or not isinstance(samples, int) or samples < 1:
-        raise ValueError(f"samples = {samples!r}: a positive integer is needed, such as 20.")
+        raise ValueError(
+            f"samples = {samples!r}: a positive integer is needed, such as 20."
+        )
 
     def rule(wins: Tensor, losses: Tensor, gen: torch.Generator) -> Tensor:
-        for_wins = torch._standard_gamma((wins + 1).expand(samples, *wins.shape), generator=gen)
-        for_losses = torch._standard_gamma((losses + 1).expand(samples, *wins.shape), generator=gen)
+        for_wins = torch._standard_gamma(
+            (wins + 1).expand(samples, *wins.shape), generator=gen
+        )
+        for_losses = torch._standard_gamma(
+            (losses + 1).expand(samples, *wins.shape), generator=gen
+        )
         drawn = for_wins / (for_wins + for_losses)  # [S, N, k]
-        density = (torch.xlogy(wins, drawn) + torch.xlogy(losses, 1 - drawn)).sum(-1)  # [S, N]
+        # [S, N]
+        density = (torch.xlogy(wins, drawn) + torch.xlogy(losses, 1 - drawn)).sum(-1)
         return drawn.argmax(-1).gather(0, density.argmax(0, keepdim=True)).squeeze(0)
 
     return rule
@@ -88,11 +99,14 @@ def ucb1(c: float) -> Rule:
     Source: Auer et al. (2002); the weight and the first counts as in Duan et al. (2016).
     """
     if not 0 <= c < math.inf:
-        raise ValueError(f"c = {c!r}: the weight of the bonus is a number of 0 or more, such as 0.2.")
+        raise ValueError(
+            f"c = {c!r}: the weight of the bonus is a number of 0 or more, such as 0.2."
+        )
 
     def rule(wins: Tensor, losses: Tensor, gen: torch.Generator) -> Tensor:
         count = wins + losses + 2
-        pull = (wins + losses).sum(-1, keepdim=True) + 1  # [N, 1], the number of this pull
+        # [N, 1], the number of this pull
+        pull = (wins + losses).sum(-1, keepdim=True) + 1
         return ((wins + 1) / count + c * (2 * pull.log() / count).sqrt()).argmax(-1)
 
     return rule
@@ -105,11 +119,15 @@ def epsilon_greedy(epsilon: float) -> Rule:
         epsilon: from 0 (greedy) to 1 (random).
     """
     if not 0 <= epsilon <= 1:
-        raise ValueError(f"epsilon = {epsilon!r}: a probability is needed, from 0 to 1, such as 0.1.")
+        raise ValueError(
+            f"epsilon = {epsilon!r}: a probability is needed, from 0 to 1, such as 0.1."
+        )
 
     def rule(wins: Tensor, losses: Tensor, gen: torch.Generator) -> Tensor:
         explore = uniform(tuple(wins.shape[:-1]), gen, wins.dtype) < epsilon
-        return torch.where(explore, random_arm(wins, losses, gen), greedy(wins, losses, gen))
+        return torch.where(
+            explore, random_arm(wins, losses, gen), greedy(wins, losses, gen)
+        )
 
     return rule
 
@@ -136,16 +154,27 @@ def play(rule: Rule, probabilities: Tensor, pulls: int, gen: torch.Generator) ->
         pulls: how many; one pull is one episode.
         gen: draws the rewards, and what the rule needs.
     """
-    wins, losses, paid = torch.zeros_like(probabilities), torch.zeros_like(probabilities), []
+    wins, losses, paid = (
+        torch.zeros_like(probabilities),
+        torch.zeros_like(probabilities),
+        [],
+    )
     for _ in range(pulls):
         arm = rule(wins, losses, gen).unsqueeze(-1)  # [N, 1]
         paid.append(probabilities.gather(-1, arm))
-        won = (uniform(tuple(arm.shape), gen, probabilities.dtype) < paid[-1]).to(probabilities.dtype)
-        wins, losses = wins.scatter_add(-1, arm, won), losses.scatter_add(-1, arm, 1 - won)
+        won = (uniform(tuple(arm.shape), gen, probabilities.dtype) < paid[-1]).to(
+            probabilities.dtype
+        )
+        wins, losses = (
+            wins.scatter_add(-1, arm, won),
+            losses.scatter_add(-1, arm, 1 - won),
+        )
     return torch.cat(paid, -1)
 
 
-def arms_played(rule: Rule, probabilities: Tensor, pulls: int, gen: torch.Generator) -> Tensor:
+def arms_played(
+    rule: Rule, probabilities: Tensor, pulls: int, gen: torch.Generator
+) -> Tensor:
     """Which arm an agent pulls when, `[N, pulls]`: the game that `play` would play with the same generator.
 
     Args:

@@ -52,7 +52,10 @@ def beliefs(arms: int, pulls: int) -> list[tuple[Tensor, Tensor]]:
         For each t the beliefs `[S, k]` and, for each arm and a loss or a win, the row of the belief that follows
         among those of t + 1, `[S, k, 2]`; empty at the end.
     """
-    times_pulled = torch.repeat_interleave(torch.arange(pulls + 1), torch.arange(1, pulls + 2))  # by kind
+    # by kind
+    times_pulled = torch.repeat_interleave(
+        torch.arange(pulls + 1), torch.arange(1, pulls + 2)
+    )
     now, levels = torch.zeros(1, arms, dtype=torch.long), []
     for _ in range(pulls - 1):
         after = now[:, None, None, :].repeat(1, arms, 2, 1)  # [S, k, 2, k]
@@ -79,7 +82,8 @@ def plan(arms: int, pulls: int) -> list[tuple[Tensor, Tensor, Tensor]]:
     """The optimum from the last pull back: by t the `beliefs`, the kind of arm to pull `[S]` and the value `[S]`."""
     _check_positive(arms=arms, pulls=pulls)
     kept = min(arms, pulls)
-    _check_size(arms, pulls, math.comb(pulls + 3, 4) / 2 if kept > 1 else pulls, 12)  # cheap, and refuses the hopeless
+    # cheap, and refuses the hopeless
+    _check_size(arms, pulls, math.comb(pulls + 3, 4) / 2 if kept > 1 else pulls, 12)
     _check_size(arms, pulls, count_beliefs(kept, pulls), 2 * kept**2 + 3 * kept + 2)
     ahead, levels = torch.zeros(0, dtype=F64), []
     for now, after in reversed(beliefs(kept, pulls)):
@@ -110,7 +114,10 @@ def bayes_optimal(arms: int, pulls: int) -> Rule:
         tried = (wins + losses).long()
         t, kind = int(tried[0].sum()), tried * (tried + 1) // 2 + wins.long()  # [N, k]
         if wins.shape[-1] != arms or t >= pulls or (tried.sum(-1) != t).any():
-            raise ValueError(f"wins {list(wins.shape)} after {t} pulls: this rule plays {arms} arms, {pulls} times.")
+            raise ValueError(
+                f"wins {list(wins.shape)} after {t} pulls: this rule plays {arms} "
+                f"arms, {pulls} times."
+            )
         known, best, _ = levels[t]
         mine = kind.sort(-1, descending=True).values[:, : known.shape[1]]
         chosen = best[_place(torch.cat([known, mine]))[len(known) :]]  # [N]
@@ -151,23 +158,30 @@ def bayes_optimal_two_arms(pulls: int) -> TwoArms:
     """
     _check_positive(pulls=pulls)
     _check_size(2, pulls, math.comb(pulls + 4, 4), 2)
-    values = {(n, pulls - n): torch.zeros(n + 1, pulls - n + 1, dtype=F64) for n in range(pulls + 1)}
+    values = {
+        (n, pulls - n): torch.zeros(n + 1, pulls - n + 1, dtype=F64)
+        for n in range(pulls + 1)
+    }
     advantages = {}
     for t in reversed(range(pulls)):
         for first in range(t + 1):
             second = t - first
-            mean1 = (torch.arange(1, first + 2, dtype=F64) / (first + 2)).unsqueeze(1)  # [n1 + 1, 1]
+            # [n1 + 1, 1]
+            mean1 = (torch.arange(1, first + 2, dtype=F64) / (first + 2)).unsqueeze(1)
             mean2 = torch.arange(1, second + 2, dtype=F64) / (second + 2)  # [n2 + 1]
             after1, after2 = values[first + 1, second], values[first, second + 1]
             q1 = mean1 * (1 + after1[1:]) + (1 - mean1) * after1[:-1]
             q2 = mean2 * (1 + after2[:, 1:]) + (1 - mean2) * after2[:, :-1]
             gap = q1 - q2
             values[first, second] = torch.maximum(q1, q2)
-            advantages[first, second] = torch.where(gap.abs() < 1e-12, 0.0, gap)  # rounding is no preference
+            # rounding is no preference
+            advantages[first, second] = torch.where(gap.abs() < 1e-12, 0.0, gap)
     return TwoArms(values, advantages)
 
 
-def dependent_arms_regret(probabilities: Tensor | Sequence[float] | None, pulls: int) -> float:
+def dependent_arms_regret(
+    probabilities: Tensor | Sequence[float] | None, pulls: int
+) -> float:
     r"""The least expected regret of n pulls of two arms of which one pays as often as the other fails, $p_2 = 1 - p_1$.
 
     A win of the first arm and a loss of the second say the same about $p_1$. So every pull teaches equally much
@@ -194,7 +208,10 @@ def dependent_arms_regret(probabilities: Tensor | Sequence[float] | None, pulls:
     else:
         p = torch.as_tensor(probabilities, dtype=F64)
         if p.ndim != 1 or not p.numel() or not ((p >= 0) & (p <= 1)).all():
-            raise ValueError(f"probabilities = {p.tolist()}: a list of numbers from 0 to 1 is needed, or None.")
+            raise ValueError(
+                f"probabilities = {p.tolist()}: a list of numbers from 0 to 1 is "
+                "needed, or None."
+            )
         best, won = torch.maximum(p, 1 - p).mean().item(), _means_if_listed(p, pulls)
     earned = 0.0
     for first, second in tqdm(won, "dependent arms", pulls, leave=False, delay=3):
@@ -238,13 +255,16 @@ def count_beliefs(arms: int, pulls: int) -> float:
 def _check_positive(**numbers: int) -> None:
     for name, value in numbers.items():
         if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-            raise ValueError(f"{name} = {value!r}: a positive integer is needed, such as 10.")
+            raise ValueError(
+                f"{name} = {value!r}: a positive integer is needed, such as 10."
+            )
 
 
 def _check_size(arms: int, pulls: int, beliefs: float, numbers: float) -> None:
     """Refuses what would not fit: `numbers` of 8 bytes for each of so many beliefs."""
     if 8 * numbers * beliefs > MOST_BYTES:
         raise ValueError(
-            f"arms = {arms}, pulls = {pulls}: {beliefs:.3g} beliefs or more, about {8 * numbers * beliefs / 2**30:.3g} "
-            f"GiB of memory; {MOST_BYTES / 2**30:.3g} GiB are allowed. Take fewer pulls or arms."
+            f"arms = {arms}, pulls = {pulls}: {beliefs:.3g} beliefs or more, about "
+            f"{8 * numbers * beliefs / 2**30:.3g} GiB of memory; "
+            f"{MOST_BYTES / 2**30:.3g} GiB are allowed. Take fewer pulls or arms."
         )

@@ -51,18 +51,20 @@ def gittins_index(alpha: Numbers, beta: Numbers, discount: float) -> Tensor:
     """
     a, b = _parameters(alpha, beta)
     _check_discount(discount)
-    chunks = zip(torch.split(a.reshape(-1, 1), 64), torch.split(b.reshape(-1, 1), 64), strict=True)
+    columns = a.reshape(-1, 1), b.reshape(-1, 1)
+    chunks = zip(*(torch.split(column, 64) for column in columns), strict=True)
     found = [_rising_charge(x, y, discount) for x, y in chunks]
     return torch.cat(found).reshape(a.shape) if found else a.clone()
 
 
 def _rising_charge(alpha: Tensor, beta: Tensor, discount: float) -> Tensor:
     """The index of every arm of a column `[B, 1]`; looks a little ahead first, which is cheap, and then all the way."""
-    steps, excess = _look_ahead(discount), torch.zeros_like(alpha)  # the charge above the mean
+    steps, excess = _look_ahead(discount), torch.zeros_like(alpha)  # above the mean
     for ahead in (math.ceil(steps / 16), math.ceil(steps / 4), steps):
         rise = excess + 1
         while (rise > 1e-7).any():
-            *_, (_, wins, gain, time) = keep_pulling(alpha, beta, excess, discount, ahead)
+            rounds = keep_pulling_all(alpha, beta, excess, discount, ahead)
+            *_, (_, wins, gain, time) = rounds
             now = (wins == 0).long().argmax(1, keepdim=True)
             rise = gain.gather(1, now) / time.gather(1, now)
             excess = excess + rise
@@ -70,8 +72,8 @@ def _rising_charge(alpha: Tensor, beta: Tensor, discount: float) -> Tensor:
 
 
 def keep_pulling(
-    alpha: Tensor, beta: Tensor, excess: Tensor, discount: float, steps: int
-) -> Iterator[tuple[int, Tensor, Tensor, Tensor]]:
+    alpha: float, beta: float, charge: float, discount: float, steps: int
+) -> tuple[float, float]:
     r"""What one more pull, and then the best stopping rule, gains from an arm that charges for each pull.
 
     $$ G_t(w) = \mu_t(w) - c + \gamma\, \mathbb E\, G_{t+1}^{+}, \qquad
@@ -79,9 +81,40 @@ def keep_pulling(
        \mu_t(w) = \frac{\alpha + w}{\alpha + \beta + t} $$
 
     backwards from t = steps, where the arm is kept for ever or left for ever. G is the gain after charges and D the
-    expected discounted number of pulls, so c + G / D is the ratio of reward to time of that stopping rule. Only wins
-    near the point where the mean equals the charge are visited: 6 standard deviations away, an arm is kept or left
-    for good, which changes the result by less than 1e-7.
+    expected discounted number of pulls, so c + G / D is the ratio of reward to time of that stopping rule.
+    `keep_pulling_all` does the same for many arms at once and visits only the wins that matter.
+
+    Args:
+        alpha: successes plus the prior's.
+        beta: failures plus the prior's.
+        charge: c, for each pull.
+        discount: gamma.
+        steps: how many pulls are looked ahead, at least 1.
+
+    Returns:
+        G and D now, after no further pull.
+    """
+    forever = 1 / (1 - discount)
+    wins = torch.arange(steps + 1, dtype=F64)
+    mean = (alpha + wins) / (alpha + beta + steps)
+    kept = mean > charge
+    gain, time = (mean - charge) * kept * forever, kept * forever  # G+, and D if kept
+    for t in reversed(range(steps)):
+        mean = (alpha + wins[: t + 1]) / (alpha + beta + t)  # [t + 1]
+        after_win, after_loss = mean * gain[1:], (1 - mean) * gain[:-1]
+        pull = mean - charge + discount * (after_win + after_loss)  # G
+        spent = 1 + discount * (mean * time[1:] + (1 - mean) * time[:-1])  # D
+        gain, time = pull.clamp(min=0), spent * (pull > 0)
+    return pull.item(), spent.item()
+
+
+def keep_pulling_all(
+    alpha: Tensor, beta: Tensor, excess: Tensor, discount: float, steps: int
+) -> Iterator[tuple[int, Tensor, Tensor, Tensor]]:
+    """`keep_pulling` for B arms at once, and for all t, in a window of wins that moves with the charge.
+
+    Only wins near the point where the mean equals the charge are visited: 6 standard deviations away, an arm is kept
+    or left for good, which changes the result by less than 1e-7.
 
     Args:
         alpha: successes plus the prior's, `[B, 1]`.
@@ -97,19 +130,23 @@ def keep_pulling(
     size, forever = alpha + beta, 1 / (1 - discount)
     charge = alpha / size + excess
     half = min(math.ceil(3 * math.sqrt(size.max().item() + steps)), steps + 1)
-    window = torch.arange(-half, half + 2, dtype=F64)  # with one more, which a win leads to
+    window = torch.arange(-half, half + 2, dtype=F64)  # one more, where a win leads to
 
     def middle(t: int) -> Tensor:
-        return (excess * size + charge * t).floor()  # wins at which the mean is the charge
+        """Wins at which the mean is the charge."""
+        return (excess * size + charge * t).floor()
 
     surplus = (alpha + middle(steps) + window) / (size + steps) - charge
-    ahead = torch.stack([surplus.clamp(min=0), (surplus > 0).to(F64)]) * forever  # G+ and D, [2, B, W + 1]
-    ahead = torch.cat([torch.zeros_like(ahead[..., :1]), ahead], -1)  # and one less, which a loss may lead to
+    ends = torch.stack([surplus.clamp(min=0), (surplus > 0).to(F64)])
+    ahead = ends * forever  # G+ and D, [2, B, W + 1]
+    # And one win less, which a loss may lead to.
+    ahead = torch.cat([torch.zeros_like(ahead[..., :1]), ahead], -1)
     for t in tqdm(reversed(range(steps)), "Gittins index", steps, leave=False, delay=3):
         mean = (alpha + middle(t) + window) / (size + t)
         moves = middle(t + 1) > middle(t)  # the window moves up by a win, or stays
         ahead = torch.where(moves, ahead[..., :-1], ahead[..., 1:])
-        now = torch.lerp(ahead[..., :-1], ahead[..., 1:], mean[:, :-1]).mul_(discount)  # [2, B, W]
+        now = torch.lerp(ahead[..., :-1], ahead[..., 1:], mean[:, :-1])  # [2, B, W]
+        now = now.mul_(discount)
         now[0] += mean[:, :-1] - charge
         now[1] += 1
         yield t, middle(t) + window[:-1], now[0], now[1]
@@ -138,7 +175,9 @@ def gittins_table(pulls: int, discount: float) -> Tensor:
         ValueError: if a number is out of its range.
     """
     if isinstance(pulls, bool) or not isinstance(pulls, int) or pulls < 1:
-        raise ValueError(f"pulls = {pulls!r}: a positive integer is needed, such as 100.")
+        raise ValueError(
+            f"pulls = {pulls!r}: a positive integer is needed, such as 100."
+        )
     _check_discount(discount)
     return _best_ratios(pulls, discount).clone()
 
@@ -146,15 +185,17 @@ def gittins_table(pulls: int, discount: float) -> Tensor:
 @functools.lru_cache(maxsize=8)
 def _best_ratios(pulls: int, discount: float) -> Tensor:
     table = torch.full((pulls + 1, pulls + 1), math.nan, dtype=F64)
-    grid = torch.sin(math.pi / 2 * (torch.arange(1000, dtype=F64) + 0.5) / 1000).square()
+    angle = math.pi / 2 * (torch.arange(1000, dtype=F64) + 0.5) / 1000
     steps = pulls + math.ceil(2 / (1 - discount))
-    for charge in torch.split(grid.unsqueeze(-1), 250):
+    for charge in torch.split(angle.sin().square().unsqueeze(-1), 250):
         one = torch.ones_like(charge)
-        for t, wins, gain, time in keep_pulling(one, one, charge - 0.5, discount, steps):
+        rounds = keep_pulling_all(one, one, charge - 0.5, discount, steps)
+        for t, wins, gain, time in rounds:
             if t <= pulls:
                 there = (wins >= 0) & (wins <= t)
                 ratio, won = (charge + gain / time)[there], wins[there].long()
-                best = torch.zeros(t + 1, dtype=F64).scatter_reduce(0, won, ratio, "amax")
+                best = torch.zeros(t + 1, dtype=F64)
+                best = best.scatter_reduce(0, won, ratio, "amax")
                 now = torch.arange(t + 1)
                 table[now, t - now] = torch.fmax(table[now, t - now], best)
     return table
@@ -173,7 +214,10 @@ def gittins(pulls: int, discount: float) -> Rule:
 
     def rule(wins: Tensor, losses: Tensor, gen: torch.Generator) -> Tensor:
         if (wins + losses).max() > pulls:
-            raise ValueError(f"an arm has been pulled more than {pulls} times: make the rule with a larger `pulls`.")
+            raise ValueError(
+                f"an arm has been pulled more than {pulls} times: make the rule with a "
+                "larger `pulls`."
+            )
         return table[wins.long(), losses.long()].argmax(-1)
 
     return rule
@@ -181,24 +225,39 @@ def gittins(pulls: int, discount: float) -> Rule:
 
 def _look_ahead(discount: float) -> int:
     """N: beyond this many pulls, all that is left to gain is below 1e-6."""
-    return max(1, math.ceil(math.log(4e-6 * (1 - discount)) / math.log(discount))) if discount > 0 else 1
+    return (
+        max(1, math.ceil(math.log(4e-6 * (1 - discount)) / math.log(discount)))
+        if discount > 0
+        else 1
+    )
 
 
 def _check_discount(discount: float) -> None:
     if not 0 <= discount < 1:
-        raise ValueError(f"discount = {discount!r}: a number of at least 0 and below 1 is needed, such as 0.99.")
+        raise ValueError(
+            f"discount = {discount!r}: a number of at least 0 and below 1 is needed, "
+            "such as 0.99."
+        )
 
 
 def _parameters(alpha: Numbers, beta: Numbers) -> list[Tensor]:
     """Both as float64 tensors of one shape."""
-    both = {"alpha": torch.as_tensor(alpha, dtype=F64), "beta": torch.as_tensor(beta, dtype=F64)}
+    both = {
+        "alpha": torch.as_tensor(alpha, dtype=F64),
+        "beta": torch.as_tensor(beta, dtype=F64),
+    }
     for name, x in both.items():
         wrong = x[~((x > 0) & (x < math.inf))]
         if wrong.numel():
-            raise ValueError(f"{name} holds {wrong[0].item()}: a Beta parameter is positive and finite, such as 1.")
+            raise ValueError(
+                f"{name} holds {wrong[0].item()}: a Beta parameter is positive and "
+                "finite, such as 1."
+            )
     try:
         shape = (both["alpha"] + both["beta"]).shape
         return [x.expand(shape) for x in both.values()]
     except RuntimeError as error:
         shapes = " and ".join(f"{name} {list(x.shape)}" for name, x in both.items())
-        raise ValueError(f"{shapes} do not broadcast: for a table, give [rows, 1] and [columns].") from error
+        raise ValueError(
+            f"{shapes} do not broadcast: for a table, give [rows, 1] and [columns]."
+        ) from error

@@ -14,7 +14,9 @@ from ..tasks.navigation import GridGoal
 from ..types import Task
 
 
-def gridnavi_optimal_value(size: int = 5, horizon: int = 15, episodes: int = 4) -> float:
+def gridnavi_optimal_value(
+    size: int = 5, horizon: int = 15, episodes: int = 4
+) -> float:
     r"""The Bayes-optimal return of a trial on `GridGoal`, exactly: 37.214286 for 5 x 5 cells, 15 steps, 4 episodes.
 
     $$ V^* = -.1\, E\, T + \frac{1.1}{\lvert G \rvert} \max_{\text{path}} \sum_{g \in G} w(g) $$
@@ -25,7 +27,9 @@ def gridnavi_optimal_value(size: int = 5, horizon: int = 15, episodes: int = 4) 
         ValueError: if a size is not positive, or the search would be too large.
     """
     spent, _ = _best_path(size, horizon, episodes)
-    return -0.1 * episodes * horizon + 1.1 * spent / len(GridGoal(size, horizon).goals())
+    return -0.1 * episodes * horizon + 1.1 * spent / len(
+        GridGoal(size, horizon).goals()
+    )
 
 
 def gridnavi_known_value(size: int = 5, horizon: int = 15, episodes: int = 4) -> float:
@@ -37,10 +41,14 @@ def gridnavi_known_value(size: int = 5, horizon: int = 15, episodes: int = 4) ->
     """
     check_positive(episodes=episodes)
     goals = GridGoal(size, horizon).goals()
-    return episodes * (-0.1 * horizon + 1.1 * _steps_on(goals, horizon).sum().item() / len(goals))
+    return episodes * (
+        -0.1 * horizon + 1.1 * _steps_on(goals, horizon).sum().item() / len(goals)
+    )
 
 
-def gridnavi_optimal_path(size: int = 5, horizon: int = 15, episodes: int = 4) -> Tensor:
+def gridnavi_optimal_path(
+    size: int = 5, horizon: int = 15, episodes: int = 4
+) -> Tensor:
     r"""The cells that a Bayes-optimal agent visits while it has not found the goal, `[E, T, 2]`, after each move.
 
     Until it finds the goal the agent learns only "not here", as it knew it would. So its behaviour up to then is a
@@ -63,14 +71,16 @@ def _best_path(size: int, horizon: int, episodes: int) -> tuple[int, Tensor]:
     tasks = GridGoal(size, horizon)
     if size > 7:
         raise ValueError(
-            f"size = {size}: up to 2^{size**2 - 4} sets of visited cells would have to be told apart; at most size=7, "
-            "and size=5 for an answer in a second."
+            f"size = {size}: up to 2^{size**2 - 4} sets of visited cells would have to "
+            "be told apart; at most size=7, and size=5 for an answer in a second."
         )
     possible, _ = _search(tasks, episodes, floor=0, width=1000)
     return _search(tasks, episodes, floor=possible)
 
 
-def _search(tasks: GridGoal, episodes: int, floor: int, width: int | None = None) -> tuple[int, Tensor]:
+def _search(
+    tasks: GridGoal, episodes: int, floor: int, width: int | None = None
+) -> tuple[int, Tensor]:
     """The greatest sum of w(g), and a path `[E, T, 2]` that has it.
 
     The search moves forward, all states (cell, set of visited cells) at once, keeps the best way to each state, and
@@ -79,9 +89,11 @@ def _search(tasks: GridGoal, episodes: int, floor: int, width: int | None = None
     """
     size, horizon = tasks.size, tasks.horizon
     cells = torch.cartesian_prod(torch.arange(size), torch.arange(size))
-    leads = _index((cells.unsqueeze(1) + tasks.moves).clamp(0, size - 1), size)  # [S, 5]
-    goal, worth, bit = _index(tasks.goals(), size), *torch.zeros(2, size**2, dtype=torch.long)
-    worth[goal], bit[goal] = _steps_on(tasks.goals(), horizon), 2 ** torch.arange(len(goal))
+    there = (cells.unsqueeze(1) + tasks.moves).clamp(0, size - 1)
+    leads, goal = _index(there, size), _index(tasks.goals(), size)  # [S, 5], [G]
+    worth, bit = torch.zeros(2, size**2, dtype=torch.long)
+    worth[goal] = _steps_on(tasks.goals(), horizon)
+    bit[goal] = 2 ** torch.arange(len(goal))
     cell, seen, total, history = *torch.zeros(3, 1, dtype=torch.long), []
     for e in range(1, episodes + 1):
         cell = torch.zeros_like(cell)
@@ -89,12 +101,17 @@ def _search(tasks: GridGoal, episodes: int, floor: int, width: int | None = None
             source = torch.arange(len(cell)).repeat_interleave(5)
             cell = leads[cell].flatten()
             new = (bit[cell] > 0) & (seen[source] & bit[cell] == 0)
-            total = total[source] + new * (horizon - m + 1 + (episodes - e) * worth[cell])
+            left, later = horizon - m, episodes - e
+            total = total[source] + new * (left + 1 + later * worth[cell])
             seen = seen[source] | bit[cell]
-            # At an episode's end it does not matter where the agent is: the next one begins at the start.
-            best = _best_of_each(seen if m == horizon else seen * size**2 + cell, total)
-            bound = _bound(total[best], seen[best], worth[goal], horizon - m, episodes - e)
-            best = best[bound >= floor] if width is None else best[bound.topk(min(width, len(best))).indices]
+            # At an episode's end it does not matter where the agent is: the next one
+            # begins at the start.
+            best = _best_of_each(seen if left == 0 else seen * size**2 + cell, total)
+            bound = _bound(total[best], seen[best], worth[goal], left, later)
+            good = bound >= floor
+            if width is not None:
+                good = bound.topk(min(width, len(best))).indices
+            best = best[good]
             _refuse_too_many(len(best), tasks, episodes, e, m)
             cell, seen, total = cell[best], seen[best], total[best]
             history.append((cell, source[best]))
@@ -105,7 +122,9 @@ def _search(tasks: GridGoal, episodes: int, floor: int, width: int | None = None
     return int(total.max()), torch.stack(path[::-1]).reshape(episodes, horizon, 2)
 
 
-def _bound(total: Tensor, seen: Tensor, worth: Tensor, left: int, episodes: int) -> Tensor:
+def _bound(
+    total: Tensor, seen: Tensor, worth: Tensor, left: int, episodes: int
+) -> Tensor:
     r"""What a sum of w(g) can at most become, `[B]`, with `left` moves in this episode and `episodes` after it.
 
     $$ \text{total} + \text{episodes} \cdot \sum_{g\ \text{not seen}} (T - \lVert g \rVert_1 + 1)^+
@@ -140,17 +159,20 @@ def _index(cells: Tensor, size: int) -> Tensor:
     return cells[..., 0] * size + cells[..., 1]
 
 
-def _refuse_too_many(states: int, tasks: GridGoal, episodes: int, e: int, m: int) -> None:
+def _refuse_too_many(
+    states: int, tasks: GridGoal, episodes: int, e: int, m: int
+) -> None:
     if states > 2_000_000:
         moves = episodes * tasks.horizon
         raise ValueError(
-            f"size = {tasks.size}, horizon = {tasks.horizon}, episodes = {episodes}: at move {m} of episode {e} the "
-            f"search holds {states:,} states, and at that size the {moves} moves of the trial would need some "
+            f"size = {tasks.size}, horizon = {tasks.horizon}, episodes = {episodes}: "
+            f"at move {m} of episode {e} the search holds {states:,} states, and at "
+            f"that size the {moves} moves of the trial would need some "
             f"{3e-8 * moves * states:.0f} GB of memory. Make one of the three smaller."
         )
 
 
-# --- Agents -----------------------------------------------------------------------------------------------------------
+# --- Agents ---------------------------------------------------------------------------
 
 
 class Search(NamedTuple):
@@ -160,14 +182,17 @@ class Search(NamedTuple):
     step: int
     cell: Tensor  # [N, 2] where it is
     aim: Tensor  # [N, 2] where it wanted to go at its last move
-    possible: Tensor  # [N, S] whether the goal may be in each cell, by all that it has seen in this trial
+    # [N, S] whether the goal may be in each cell, by all that it has seen in this trial
+    possible: Tensor
 
 
 #: Chooses the cell to walk to, `[N, 2]`, before each move: `rule(search, gen)`.
 Rule = Callable[[Search, torch.Generator], Tensor]
 
 
-def search_grid(tasks: GridGoal, task: Task, rule: Rule, episodes: int, gen: torch.Generator) -> tuple[Tensor, Tensor]:
+def search_grid(
+    tasks: GridGoal, task: Task, rule: Rule, episodes: int, gen: torch.Generator
+) -> tuple[Tensor, Tensor]:
     """Lets an agent that remembers what it has seen search every grid: cells `[N, E, T, 2]` and rewards `[N, E, T]`.
 
     The agent moves towards the cell that its rule names. Where two moves are equally short, it tosses a coin.
@@ -181,13 +206,17 @@ def search_grid(tasks: GridGoal, task: Task, rule: Rule, episodes: int, gen: tor
         for t in range(tasks.horizon):
             aim = rule(Search(e, t, cell, aim, possible), gen)
             coin = uniform((count,), gen, tasks.dtype) < 0.5
-            cell, reward, _ = tasks.step(task, cell, head_for(cell, aim, coin), tasks.draw((count,), gen))
+            cell, reward, _ = tasks.step(
+                task, cell, head_for(cell, aim, coin), tasks.draw((count,), gen)
+            )
             here = torch.nn.functional.one_hot(_index(cell, size), size**2).bool()
             possible = torch.where(reward.unsqueeze(-1) > 0, here, possible & ~here)
             cells.append(cell)
             rewards.append(reward)
     lead = (count, episodes, tasks.horizon)
-    return torch.stack(cells, 1).reshape(*lead, 2), torch.stack(rewards, 1).reshape(lead)
+    return torch.stack(cells, 1).reshape(*lead, 2), torch.stack(rewards, 1).reshape(
+        lead
+    )
 
 
 def head_for(cell: Tensor, aim: Tensor, coin: Tensor) -> Tensor:
@@ -208,7 +237,9 @@ def along(path: Tensor) -> Rule:
     """
 
     def rule(search: Search, gen: torch.Generator) -> Tensor:
-        return _known_or(search, path[search.episode, search.step].expand_as(search.cell))
+        return _known_or(
+            search, path[search.episode, search.step].expand_as(search.cell)
+        )
 
     return rule
 
@@ -236,7 +267,9 @@ def walk_at_random(search: Search, gen: torch.Generator) -> Tensor:
 def _known_or(search: Search, aim: Tensor) -> Tensor:
     """The goal where only one is possible, and the given aim elsewhere."""
     known = search.possible.sum(-1, keepdim=True) == 1
-    return torch.where(known, _cells(search.possible.long().argmax(-1), search.possible), aim)
+    return torch.where(
+        known, _cells(search.possible.long().argmax(-1), search.possible), aim
+    )
 
 
 def _cells(index: Tensor, possible: Tensor) -> Tensor:

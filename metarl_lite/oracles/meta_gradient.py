@@ -10,7 +10,9 @@ from torch import Tensor
 from ..types import Params
 
 
-def quadratic_meta_gradient(theta: Tensor, matrices: Tensor, centres: Tensor, lr: float, steps: int = 1) -> Tensor:
+def quadratic_meta_gradient(
+    theta: Tensor, matrices: Tensor, centres: Tensor, lr: float, steps: int = 1
+) -> Tensor:
     r"""The meta-gradient of quadratic tasks after any number of gradient steps, `[D]`.
 
     With $L_i(\theta) = \frac12 (\theta - c_i)^\top A_i (\theta - c_i)$ every step multiplies the offset from the
@@ -26,7 +28,10 @@ def quadratic_meta_gradient(theta: Tensor, matrices: Tensor, centres: Tensor, lr
         lr: alpha.
         steps: k.
     """
-    shrink = torch.linalg.matrix_power(torch.eye(len(theta), dtype=theta.dtype) - lr * matrices, steps)  # [N, D, D]
+    # [N, D, D]
+    shrink = torch.linalg.matrix_power(
+        torch.eye(len(theta), dtype=theta.dtype) - lr * matrices, steps
+    )
     offset = (theta - centres).unsqueeze(-1)  # [N, D, 1]
     gradients: Tensor = shrink @ matrices @ shrink @ offset  # [N, D, 1]
     return gradients.squeeze(-1).mean(0)
@@ -57,11 +62,15 @@ def bandit_meta_gradient(theta: float, weight: float, lr: float) -> tuple[float,
     first, second = p * (1 - p), p * (1 - p) * (1 - 2 * p)
     up, down = (x + lr * first).sigmoid(), (x - lr * first).sigmoid()
     objective = weight * up + (1 - weight) * (1 - down)
-    slope = weight * up * (1 - up) * (1 + lr * second) - (1 - weight) * down * (1 - down) * (1 - lr * second)
+    slope = weight * up * (1 - up) * (1 + lr * second) - (1 - weight) * down * (
+        1 - down
+    ) * (1 - lr * second)
     return objective.item(), slope.item()
 
 
-def finite_differences(function: Callable[[Params], Tensor], params: Params, step: float = 1e-5) -> Params:
+def finite_differences(
+    function: Callable[[Params], Tensor], params: Params, step: float = 1e-5
+) -> Params:
     r"""The gradient of any function of parameters, measured entry by entry; it knows nothing of graphs.
 
     $$ \frac{\partial f}{\partial \theta_j} \approx \frac{f(\theta + h e_j) - f(\theta - h e_j)}{2h} $$
@@ -77,13 +86,19 @@ def finite_differences(function: Callable[[Params], Tensor], params: Params, ste
     Returns:
         The slopes, shaped like `params`.
     """
-    slopes = {name: torch.zeros_like(p, requires_grad=False) for name, p in params.items()}
+    slopes = {
+        name: torch.zeros_like(p, requires_grad=False) for name, p in params.items()
+    }
     for name, slope in slopes.items():
         for place in range(slope.numel()):
             ends = []
             for sign in (1, -1):
                 moved = {other: p.detach().clone() for other, p in params.items()}
                 moved[name].view(-1)[place] += sign * step
-                ends.append(function({other: p.requires_grad_() for other, p in moved.items()}).item())
+                ends.append(
+                    function(
+                        {other: p.requires_grad_() for other, p in moved.items()}
+                    ).item()
+                )
             slope.view(-1)[place] = (ends[0] - ends[1]) / (2 * step)
     return slopes

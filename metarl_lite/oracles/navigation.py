@@ -38,7 +38,9 @@ def mean_distance(points: Tensor) -> Tensor:
     for right in (1, -1):
         for upper in (1, -1):
             u, v = right / 2 - points[..., 0], upper / 2 - points[..., 1]
-            bend = u**3 * torch.asinh(v / u.abs().clamp(min=1e-12)) + v**3 * torch.asinh(u / v.abs().clamp(min=1e-12))
+            bend = u**3 * torch.asinh(
+                v / u.abs().clamp(min=1e-12)
+            ) + v**3 * torch.asinh(u / v.abs().clamp(min=1e-12))
             total = total + right * upper * (u * v * torch.hypot(u, v) / 3 + bend / 6)
     return total
 
@@ -54,10 +56,17 @@ def agnostic_bound(tasks: PointGoal) -> float:
     $$ \mathbb E R \le T \max_x \big[ w^2 (T - 1) \lVert x \rVert - d(x) \big] + \tfrac12 T (T - 1)\, w^2 c . $$
     """
     area, pairs = (2 * tasks.radius) ** 2, tasks.horizon * (tasks.horizon - 1) / 2
-    line = torch.linspace(-0.5, 0.5, 401, dtype=torch.float64)  # beyond the square d grows faster than the first term
+    # beyond the square d grows faster than the first term
+    line = torch.linspace(-0.5, 0.5, 401, dtype=torch.float64)
     points = torch.cartesian_prod(line, line)
-    best = (area * (tasks.horizon - 1) * points.norm(dim=-1) - mean_distance(points)).max().item()
-    within = 2 * tasks.radius * mean_distance(torch.zeros(2, dtype=torch.float64)).item()
+    best = (
+        (area * (tasks.horizon - 1) * points.norm(dim=-1) - mean_distance(points))
+        .max()
+        .item()
+    )
+    within = (
+        2 * tasks.radius * mean_distance(torch.zeros(2, dtype=torch.float64)).item()
+    )
     bound: float = tasks.horizon * best + pairs * area * within
     return bound
 
@@ -74,7 +83,9 @@ def goal_known_return(tasks: PointGoal, task: Task) -> Tensor:
     total = torch.zeros_like(state[..., 0])
     alive = torch.ones_like(total, dtype=torch.bool)
     for _ in range(tasks.horizon):
-        state, reward, terminated = tasks.step(task, state, task["goal"] - state, state[..., :0])
+        state, reward, terminated = tasks.step(
+            task, state, task["goal"] - state, state[..., :0]
+        )
         total = total + reward * alive
         alive = alive & ~terminated
     return total
@@ -100,9 +111,14 @@ def probing_return(tasks: PointGoal, task: Task) -> Tensor:
     at least.
     """
     state = goal = torch.zeros_like(task["goal"])
-    total, alive = torch.zeros_like(state[..., 0]), torch.ones_like(state[..., 0], dtype=torch.bool)
+    total, alive = (
+        torch.zeros_like(state[..., 0]),
+        torch.ones_like(state[..., 0], dtype=torch.bool),
+    )
     positions, distances = [], []
-    probes = tasks.max_step * torch.tensor([[1.0, 0.0], [-1.0, 1.0], [0.0, -1.0]], dtype=state.dtype)
+    probes = tasks.max_step * torch.tensor(
+        [[1.0, 0.0], [-1.0, 1.0], [0.0, -1.0]], dtype=state.dtype
+    )
     for t in range(tasks.horizon):
         action = probes[t].expand_as(state) if t < 3 else goal - state
         state, reward, terminated = tasks.step(task, state, action, state[..., :0])

@@ -47,7 +47,8 @@ def psrl(belief: Belief, gen: torch.Generator) -> tuple[Tensor, Tensor]:
     Source: Strens (2000); Osband, Russo and Van Roy (2013).
     """
     mean, deviation = belief.rewards()
-    gammas = torch._standard_gamma(1 + belief.counts, generator=gen)  # brought to the sum 1 they are Dirichlet
+    # brought to the sum 1 they are Dirichlet
+    gammas = torch._standard_gamma(1 + belief.counts, generator=gen)
     rewards = mean + deviation * normal(tuple(mean.shape), gen, mean.dtype)
     return gammas / gammas.sum(-1, keepdim=True), rewards
 
@@ -90,7 +91,10 @@ def learn_mdps(
     _check(tasks, task, episodes, epsilon)
     count, each = len(task["rewards"]), torch.arange(len(task["rewards"]))
     belief = Belief(
-        torch.zeros_like(task["transitions"]), torch.zeros_like(task["rewards"]), tasks.reward_noise, prior_mean
+        torch.zeros_like(task["transitions"]),
+        torch.zeros_like(task["rewards"]),
+        tasks.reward_noise,
+        prior_mean,
     )
     earned = task["rewards"].new_zeros(count, episodes)
     for e in range(episodes):
@@ -99,9 +103,15 @@ def learn_mdps(
         for t in range(tasks.horizon):
             action = plan[t].gather(-1, state).squeeze(-1)
             if epsilon:
-                evenly = torch.randint(tasks.action_size, (count,), generator=gen, device=gen.device)
-                action = torch.where(uniform((count,), gen, tasks.dtype) < epsilon, evenly, action)
-            after, reward, _ = tasks.step(task, state, action, tasks.draw((count,), gen))
+                evenly = torch.randint(
+                    tasks.action_size, (count,), generator=gen, device=gen.device
+                )
+                action = torch.where(
+                    uniform((count,), gen, tasks.dtype) < epsilon, evenly, action
+                )
+            after, reward, _ = tasks.step(
+                task, state, action, tasks.draw((count,), gen)
+            )
             pair = (each, state.squeeze(-1), action)
             earned[:, e] += task["rewards"][pair]
             belief.counts[(*pair, after.squeeze(-1))] += 1
@@ -120,6 +130,12 @@ def _check(tasks: TabularMDP, task: Task, episodes: int, epsilon: float) -> None
     check_positive(episodes=episodes)
     tasks.check_task(task, len(next(iter(task.values()))))
     if tasks.reward_noise == 0:
-        raise ValueError("reward_noise = 0: the posterior is that of noisy rewards; use TabularMDP(reward_noise=1.0).")
+        raise ValueError(
+            "reward_noise = 0: the posterior is that of noisy rewards; use "
+            "TabularMDP(reward_noise=1.0)."
+        )
     if not 0 <= epsilon <= 1:
-        raise ValueError(f"epsilon = {epsilon}: the chance of a random action is from 0 to 1; use epsilon=.1.")
+        raise ValueError(
+            f"epsilon = {epsilon}: the chance of a random action is from 0 to 1; use "
+            "epsilon=.1."
+        )

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from ..rng import normal, uniform
-from ..tasks.base import TaskDistribution, check_positive
+from ..tasks.base import TaskDistribution, check_positive, described, digest
 from ..types import Params
 from .distributions import (
     Distribution,
@@ -46,17 +46,36 @@ class Policy:
         dtype: of parameters and computation.
     """
 
-    def __init__(self, observation_size: int, action_size: int, discrete: bool, dtype: torch.dtype) -> None:
-        self.observation_size, self.action_size, self.discrete = observation_size, action_size, discrete
+    def __init__(
+        self,
+        observation_size: int,
+        action_size: int,
+        discrete: bool,
+        dtype: torch.dtype,
+    ) -> None:
+        self.observation_size, self.action_size, self.discrete = (
+            observation_size,
+            action_size,
+            discrete,
+        )
         self.dtype = dtype
         self._params: Params = {}
 
     @classmethod
-    def for_tasks(cls, tasks: TaskDistribution, gen: torch.Generator, **options: Any) -> Self:
+    def for_tasks(
+        cls, tasks: TaskDistribution, gen: torch.Generator, **options: Any
+    ) -> Self:
         """A policy with the sizes, the kind and scale of action, and the dtype of a family of tasks."""
-        options = {"discrete": tasks.discrete, "init_std": tasks.action_scale, "dtype": tasks.dtype, **options}
+        options = {
+            "discrete": tasks.discrete,
+            "init_std": tasks.action_scale,
+            "dtype": tasks.dtype,
+            **options,
+        }
         network: Any = cls  # each has options of its own
-        policy: Self = network(tasks.observation_size, tasks.action_size, gen, **options)
+        policy: Self = network(
+            tasks.observation_size, tasks.action_size, gen, **options
+        )
         return policy
 
     def params(self) -> Params:
@@ -73,8 +92,9 @@ class Policy:
         for name, p in params.items():
             if p.dtype != self.dtype:
                 raise ValueError(
-                    f"parameter {name!r} is of type {p.dtype}, but this policy computes in {self.dtype}: "
-                    f"convert it with .to({self.dtype}), or make the policy with dtype={p.dtype}."
+                    f"parameter {name!r} is of type {p.dtype}, but this policy "
+                    f"computes in {self.dtype}: convert it with .to({self.dtype}), or "
+                    f"make the policy with dtype={p.dtype}."
                 )
         other = copy(self)
         other._params = {name: p.detach().clone() for name, p in params.items()}
@@ -89,8 +109,18 @@ class Policy:
         needed = {name: tuple(p.shape) for name, p in self._params.items()}
         given = {name: tuple(p.shape) for name, p in params.items()}
         if given != needed:
-            mine, right = (dict(sorted(a.items() - b.items())) for a, b in ((given, needed), (needed, given)))
-            raise ValueError(f"parameters of shapes {mine} do not fit this policy, which needs {right}.")
+            mine, right = (
+                dict(sorted(a.items() - b.items()))
+                for a, b in ((given, needed), (needed, given))
+            )
+            raise ValueError(
+                f"parameters of shapes {mine} do not fit this policy, which needs "
+                f"{right}."
+            )
+
+    def identity(self) -> dict[str, Any]:
+        """What sets this policy apart from others, JSON-able: its class, its options, a digest of its parameters."""
+        return described(self) | {"parameters": digest(self._params)}
 
     def noise(self, shape: tuple[int, ...], gen: torch.Generator) -> Tensor:
         """What acting consumes, drawn beforehand: `[*shape, A]` normal, or `[*shape, 1]` uniform where discrete."""
@@ -116,4 +146,6 @@ class Policy:
 
     def entropy(self, chosen: Distribution) -> Tensor:
         """The entropy of an output of `distribution`, in every state, `[N, ...]`."""
-        return categorical_entropy(chosen) if self.discrete else gaussian_entropy(chosen)
+        return (
+            categorical_entropy(chosen) if self.discrete else gaussian_entropy(chosen)
+        )

@@ -59,23 +59,41 @@ class BeliefPolicy(GRUPolicy):
         check_positive(code=code, units=units, queries=queries)
         for name in {"hidden", "separate"} & set(options):
             raise ValueError(
-                f"{name} = {options[name]!r}: a BeliefPolicy has one memory, its code, which actor and critic share; "
-                "leave this out, and set its units with code=64."
+                f"{name} = {options[name]!r}: a BeliefPolicy has one memory, its code, "
+                "which actor and critic share; leave this out, and set its units with "
+                "code=64."
             )
         super().__init__(observation_size, action_size, gen, hidden=code, **options)
         self.queries = queries
         read, asked = code + self.input_size, code + observation_size + action_size
-        heads = {"actor": (units, action_size), "critic": (units, 1), "trunk": (read, units)}
+        heads = {
+            "actor": (units, action_size),
+            "critic": (units, 1),
+            "trunk": (read, units),
+        }
         heads |= {"ask": (asked, units), "answer": (units, 1)}
         for name, (fan_in, fan_out) in heads.items():
-            bound = (0.1 if name == "actor" else 1.0) * math.sqrt(6 / (fan_in + fan_out))
-            self._params[f"{name}_w"] = bound * (2 * uniform((fan_in, fan_out), gen, self.dtype) - 1)
-            self._params[f"{name}_b"] = torch.zeros(fan_out, dtype=self.dtype, device=gen.device)
+            bound = (0.1 if name == "actor" else 1.0) * math.sqrt(
+                6 / (fan_in + fan_out)
+            )
+            self._params[f"{name}_w"] = bound * (
+                2 * uniform((fan_in, fan_out), gen, self.dtype) - 1
+            )
+            self._params[f"{name}_b"] = torch.zeros(
+                fan_out, dtype=self.dtype, device=gen.device
+            )
 
-    def first(self, num_tasks: int, device: torch.device | str = "cpu") -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    def first(
+        self, num_tasks: int, device: torch.device | str = "cpu"
+    ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """What a trial begins with; the memory is the code and, beside it, the last input: `[N, H + I]`."""
         code, action, reward, done = super().first(num_tasks, device)
-        return torch.cat([code, code.new_zeros(num_tasks, self.input_size)], -1), action, reward, done
+        return (
+            torch.cat([code, code.new_zeros(num_tasks, self.input_size)], -1),
+            action,
+            reward,
+            done,
+        )
 
     def remember(self, params: Params, memory: Tensor, x: Tensor) -> Tensor:
         """The code after one more input, and that input, `[N, H + I]`."""
@@ -97,15 +115,14 @@ class BeliefPolicy(GRUPolicy):
     def _trunk(self, params: Params, memory: Tensor) -> Tensor:
         return torch.tanh(memory.detach() @ params["trunk_w"] + params["trunk_b"])
 
-    def predict(self, params: Params, memory: Tensor, observations: Tensor, actions: Tensor) -> Tensor:
+    def predict(
+        self, params: Params, memory: Tensor, observations: Tensor, actions: Tensor
+    ) -> Tensor:
         """The reward expected of an action `[..., A]` (encoded) on seeing `[..., O]`, given a memory, `[...]`."""
-        return _answer(params, *self._question(params, memory, observations, actions))
-
-    def _question(self, params: Params, memory: Tensor, observations: Tensor, actions: Tensor) -> tuple[Tensor, Tensor]:
-        """What code and question each add to the decoder's hidden units, `[..., units]`: the first layer is linear."""
-        weight = params["ask_w"]
-        known = memory[..., : self.hidden] @ weight[: self.hidden] + params["ask_b"]
-        return known, torch.cat([observations, actions], -1) @ weight[self.hidden :]
+        code = memory[..., : self.hidden]
+        asked = torch.cat([code, observations, actions], -1)
+        units = torch.tanh(asked @ params["ask_w"] + params["ask_b"])
+        return (units @ params["answer_w"] + params["answer_b"]).squeeze(-1)
 
     @property
     def numbers_of_a_step(self) -> int:
@@ -114,22 +131,22 @@ class BeliefPolicy(GRUPolicy):
         return super().numbers_of_a_step + 4 * memory + units * (6 + 3 * self.queries)
 
     def own_loss(self, params: Params, memory: Tensor, batch: Rollout) -> Tensor:
-        r"""How badly rewards of the trial are predicted from what was known at each step, one number.
+        """`prediction_loss`, at a third of its cost: the decoder's first layer is linear.
 
-        $$ \frac{1}{B L Q} \sum_{b, t, q} m_{bt'} \big( r_{bt'} - \hat r(s_{bt'}, a_{bt'} \mid b_{bt}) \big)^2, \qquad
-           t' = (t + \lfloor q L / Q \rfloor) \bmod L, \quad q = 0 \dots Q - 1 $$
-
-        The least of it is reached by the mean of the rewards *among the questions that are asked*. The next step's is
-        an honest one: all that the agent chose it by is in the memory. A later one is chosen by what the agent learns
-        in between, so it leans towards what will have proved to be good.
+        So what the code and what the question add to its units can be computed once for all Q questions.
         """
-        observations, actions = batch.observations.flatten(1, 2), self.encode(batch.actions.flatten(1, 2))
+        observations = batch.observations.flatten(1, 2)  # [B, L, O]
+        actions = self.encode(batch.actions.flatten(1, 2))  # [B, L, A]
         rewards, mask = batch.rewards.flatten(1), batch.mask.flatten(1)  # [B, L]
-        known, asked = self._question(params, memory, observations, actions)  # [B, L, units]
+        weight, code = params["ask_w"], memory[..., : self.hidden]
+        known = code @ weight[: self.hidden] + params["ask_b"]  # [B, L, units]
+        asked = torch.cat([observations, actions], -1) @ weight[self.hidden :]
         length, loss = rewards.shape[1], rewards.new_zeros(())
         for shift in (q * length // self.queries for q in range(self.queries)):
-            guess = _answer(params, known, asked.roll(-shift, 1))
-            loss = loss + (mask.roll(-shift, 1) * (rewards.roll(-shift, 1) - guess).square()).mean() / self.queries
+            units = torch.tanh(known + asked.roll(-shift, 1))
+            guess = (units @ params["answer_w"] + params["answer_b"]).squeeze(-1)
+            error = (rewards.roll(-shift, 1) - guess).square()
+            loss = loss + (mask.roll(-shift, 1) * error).mean() / self.queries
         return loss
 
     @classmethod
@@ -140,7 +157,8 @@ class BeliefPolicy(GRUPolicy):
             ValueError: if they belong to no such network.
         """
         try:
-            (_, size), (units, action_size) = params["actor_gru_in"].shape, params["actor_w"].shape
+            _, size = params["actor_gru_in"].shape
+            units, action_size = params["actor_w"].shape
             policy = cls(
                 size - action_size - 2,
                 action_size,
@@ -151,10 +169,35 @@ class BeliefPolicy(GRUPolicy):
                 dtype=params["actor_w"].dtype,
             )
         except (KeyError, ValueError, RuntimeError):
-            raise ValueError(f"these are not the parameters of a BeliefPolicy: {', '.join(sorted(params))}.") from None
-        return policy.replace({name: params[name] for name in policy._params if name in params} | params)
+            raise ValueError(
+                "these are not the parameters of a BeliefPolicy: "
+                f"{', '.join(sorted(params))}."
+            ) from None
+        return policy.replace(
+            {name: params[name] for name in policy._params if name in params} | params
+        )
 
 
-def _answer(params: Params, known: Tensor, asked: Tensor) -> Tensor:
-    """The decoder's second layer, `[...]`."""
-    return (torch.tanh(known + asked) @ params["answer_w"] + params["answer_b"]).squeeze(-1)
+def prediction_loss(
+    policy: BeliefPolicy, params: Params, memory: Tensor, batch: Rollout
+) -> Tensor:
+    r"""How badly rewards of the trial are predicted from what was known at each step, one number.
+
+    $$ \frac{1}{B L Q} \sum_{b, t, q} m_{bt'} \big( r_{bt'} - \hat r(s_{bt'}, a_{bt'} \mid b_{bt}) \big)^2, \qquad
+       t' = (t + \lfloor q L / Q \rfloor) \bmod L, \quad q = 0 \dots Q - 1 $$
+
+    The least of it is reached by the mean of the rewards *among the questions that are asked*. The next step's is
+    an honest one: all that the agent chose it by is in the memory. A later one is chosen by what the agent learns
+    in between, so it leans towards what will have proved to be good.
+    """
+    observations = batch.observations.flatten(1, 2)  # [B, L, O]
+    actions = policy.encode(batch.actions.flatten(1, 2))  # [B, L, A]
+    rewards, mask = batch.rewards.flatten(1), batch.mask.flatten(1)  # [B, L]
+    length, loss = rewards.shape[1], rewards.new_zeros(())
+    for q in range(policy.queries):
+        later = -(q * length // policy.queries)
+        seen, did = observations.roll(later, 1), actions.roll(later, 1)
+        guess = policy.predict(params, memory, seen, did)  # [B, L]
+        error = (rewards.roll(later, 1) - guess).square()
+        loss = loss + (mask.roll(later, 1) * error).mean() / policy.queries
+    return loss

@@ -57,24 +57,41 @@ class GRUPolicy(Policy):
         init_std: float = 1.0,
         dtype: torch.dtype = torch.float32,
     ) -> None:
-        check_positive(observation_size=observation_size, action_size=action_size, hidden=hidden)
+        check_positive(
+            observation_size=observation_size, action_size=action_size, hidden=hidden
+        )
         super().__init__(observation_size, action_size, discrete, dtype)
         self.hidden, self.separate = hidden, separate
         self.input_size = observation_size + action_size + 2  # I
         if not 1 <= span < math.inf:
-            raise ValueError(f"span = {span}: a number of steps is needed, at least 1, such as the length of a trial.")
+            raise ValueError(
+                f"span = {span}: a number of steps is needed, at least 1, such as the "
+                "length of a trial."
+            )
         for owner in ("actor", "critic") if separate else ("actor",):
             self._params |= _gru(owner, self.input_size, hidden, gen, dtype)
-            slow = torch.linspace(0, math.log(span), hidden, dtype=dtype, device=gen.device)
-            self._params[f"{owner}_gru_in_b"][hidden : 2 * hidden] = slow  # z is the second of the three gates
+            slow = torch.linspace(
+                0, math.log(span), hidden, dtype=dtype, device=gen.device
+            )
+            # z is the second of the three gates
+            self._params[f"{owner}_gru_in_b"][hidden : 2 * hidden] = slow
         for name, size, gain in (("actor", action_size, 0.1), ("critic", 1, 1.0)):
             bound = gain * math.sqrt(6 / (hidden + size))
-            self._params[f"{name}_w"] = bound * (2 * uniform((hidden, size), gen, dtype) - 1)
-            self._params[f"{name}_b"] = torch.zeros(size, dtype=dtype, device=gen.device)
+            self._params[f"{name}_w"] = bound * (
+                2 * uniform((hidden, size), gen, dtype) - 1
+            )
+            self._params[f"{name}_b"] = torch.zeros(
+                size, dtype=dtype, device=gen.device
+            )
         if not discrete:
             if not init_std > 0:
-                raise ValueError(f"init_std = {init_std}: a standard deviation must be positive, such as init_std=0.1.")
-            self._params["log_std"] = torch.full((action_size,), math.log(init_std), dtype=dtype, device=gen.device)
+                raise ValueError(
+                    f"init_std = {init_std}: a standard deviation must be positive, "
+                    "such as init_std=0.1."
+                )
+            self._params["log_std"] = torch.full(
+                (action_size,), math.log(init_std), dtype=dtype, device=gen.device
+            )
 
     @classmethod
     def from_params(cls, params: Params) -> Self:
@@ -84,7 +101,10 @@ class GRUPolicy(Policy):
             ValueError: if they belong to no such network.
         """
         try:
-            (_, size), (hidden, action_size) = params["actor_gru_in"].shape, params["actor_w"].shape
+            (_, size), (hidden, action_size) = (
+                params["actor_gru_in"].shape,
+                params["actor_w"].shape,
+            )
             policy = cls(
                 size - action_size - 2,
                 action_size,
@@ -94,15 +114,29 @@ class GRUPolicy(Policy):
                 separate="critic_gru_in" in params,
                 dtype=params["actor_w"].dtype,
             )
-        except (KeyError, ValueError, RuntimeError):  # the last for types that weights cannot have, such as integers
-            raise ValueError(f"these are not the parameters of a GRUPolicy: {', '.join(sorted(params))}.") from None
-        return policy.replace({name: params[name] for name in policy._params if name in params} | params)
+        # the last for types that weights cannot have, such as integers
+        except (KeyError, ValueError, RuntimeError):
+            raise ValueError(
+                "these are not the parameters of a GRUPolicy: "
+                f"{', '.join(sorted(params))}."
+            ) from None
+        return policy.replace(
+            {name: params[name] for name in policy._params if name in params} | params
+        )
 
-    def first(self, num_tasks: int, device: torch.device | str = "cpu") -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    def first(
+        self, num_tasks: int, device: torch.device | str = "cpu"
+    ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """What a trial begins with: memory `[N, H]`, action, reward and done `[N]`: zeros, and done is 1."""
         zeros = torch.zeros(num_tasks, dtype=self.dtype, device=device)
-        action = zeros.new_zeros(num_tasks, self.action_size)  # no action at all, not action 0
-        return zeros.new_zeros(num_tasks, self.hidden), action, zeros, torch.ones_like(zeros)
+        # no action at all, not action 0
+        action = zeros.new_zeros(num_tasks, self.action_size)
+        return (
+            zeros.new_zeros(num_tasks, self.hidden),
+            action,
+            zeros,
+            torch.ones_like(zeros),
+        )
 
     def encode(self, actions: Tensor) -> Tensor:
         """Actions as the network reads them, `[..., A]`: one-hot where they are discrete."""
@@ -110,117 +144,97 @@ class GRUPolicy(Policy):
             return actions
         return torch.nn.functional.one_hot(actions, self.action_size).to(self.dtype)
 
-    def input(self, observation: Tensor, action: Tensor, reward: Tensor, done: Tensor) -> Tensor:
+    def input(
+        self, observation: Tensor, action: Tensor, reward: Tensor, done: Tensor
+    ) -> Tensor:
         """What the network reads at one step, `[..., I]`: observation, last action encoded, reward, done."""
-        return torch.cat([observation, action, reward.unsqueeze(-1), done.unsqueeze(-1)], -1)
+        return torch.cat(
+            [observation, action, reward.unsqueeze(-1), done.unsqueeze(-1)], -1
+        )
 
     def inputs(self, batch: Rollout) -> Tensor:
         """What the network read at every step of a trial, `[N, L, I]` with L = E T: the batch, shifted by one step."""
-        observations, actions = batch.observations.flatten(1, 2), self.encode(batch.actions.flatten(1, 2))
+        observations, actions = (
+            batch.observations.flatten(1, 2),
+            self.encode(batch.actions.flatten(1, 2)),
+        )
         _, action, reward, done = self.first(len(actions), actions.device)
         last_action = torch.cat([action.unsqueeze(1), actions[:, :-1]], 1)
-        last_reward = torch.cat([reward.unsqueeze(1), batch.rewards.flatten(1, 2)[:, :-1]], 1)
-        last_done = torch.cat([done.unsqueeze(1), batch.done().flatten(1, 2)[:, :-1].to(self.dtype)], 1)
+        last_reward = torch.cat(
+            [reward.unsqueeze(1), batch.rewards.flatten(1, 2)[:, :-1]], 1
+        )
+        last_done = torch.cat(
+            [done.unsqueeze(1), batch.done().flatten(1, 2)[:, :-1].to(self.dtype)], 1
+        )
         return self.input(observations, last_action, last_reward, last_done)
 
     def remember(self, params: Params, memory: Tensor, x: Tensor) -> Tensor:
         """The actor's memory after one more input: `[N, H]` and `[N, I]` give `[N, H]`."""
-        return torch.gru_cell(x, memory, *_weights(params, "actor"))
+        return torch.gru_cell(x, memory, *weights_of(params, "actor"))
 
     def unroll(self, params: Params, inputs: Tensor) -> tuple[Tensor, Tensor]:
         """The memories of actor and critic after every input of whole trials: `[N, L, I]` gives two `[N, L, H]`."""
         memory = inputs.new_zeros(1, len(inputs), self.hidden)
         memories = [
-            torch.gru(inputs, memory, _weights(params, owner), True, 1, 0.0, False, False, True)[0]
+            torch.gru(
+                inputs,
+                memory,
+                weights_of(params, owner),
+                True,
+                1,
+                0.0,
+                False,
+                False,
+                True,
+            )[0]
             for owner in (("actor", "critic") if self.separate else ("actor",))
         ]
         return memories[0], memories[-1]
 
     def distribution(self, params: Params, memory: Tensor) -> Distribution:
         """What the action is drawn from: `logits` `[..., A]`, or `mean` `[..., A]` and `log_std` `[A]`."""
-        output = torch.nn.functional.linear(memory, params["actor_w"].mT, params["actor_b"])
-        return {"logits": output} if self.discrete else {"mean": output, "log_std": params["log_std"]}
+        weight, bias = params["actor_w"].mT, params["actor_b"]
+        output = torch.nn.functional.linear(memory, weight, bias)
+        if self.discrete:
+            return {"logits": output}
+        return {"mean": output, "log_std": params["log_std"]}
 
     def value(self, params: Params, memory: Tensor) -> Tensor:
         """What the critic expects to come, `[...]`, from its memory `[..., H]`."""
-        return torch.nn.functional.linear(memory, params["critic_w"].mT, params["critic_b"]).squeeze(-1)
+        weight, bias = params["critic_w"].mT, params["critic_b"]
+        return torch.nn.functional.linear(memory, weight, bias).squeeze(-1)
 
     @property
     def numbers_of_a_step(self) -> int:
         """How many numbers an update holds for each step of a trial: input, gates and heads, for the gradient too."""
-        return 2 * self.input_size + 14 * self.hidden * (2 if self.separate else 1) + 8 * self.action_size + 20
+        gates = 14 * self.hidden * (2 if self.separate else 1)
+        return 2 * self.input_size + gates + 8 * self.action_size + 20
 
     def own_loss(self, params: Params, memory: Tensor, batch: Rollout) -> Tensor:
         """A loss that the network adds to that of reinforcement learning: none here, see `belief.BeliefPolicy`."""
         return memory.new_zeros(())
 
 
-def keyed(policy: GRUPolicy, gen: torch.Generator) -> GRUPolicy:
-    r"""The same network with initial weights that make its memory a table with keys: what was paid where, for what.
-
-    Which reward belongs to which pair of observation and action is hard to find out for a network whose units all
-    begin alike: the observation that an action was taken at is not in the input that brings its reward, but in the one
-    before, and what is remembered must be read at the next visit and at no other observation. Here units begin with
-    one of three roles, drawn at random within a role, and training may change all of it:
-
-    - an eighth *holds the observation* for a step: $z \approx 0$ and $h' \approx \tanh(W_h o)$;
-    - half *write*: $z = \sigma(6 + U_z h + W_z a)$ keeps what they have, $h' \approx h$, but at some pairs of held
-      observation and action, each unit at its own, it lets the last reward in, $\tilde h = \tanh(w r)$;
-    - the others *read*: a random mixture of the writers enters $\tilde h$ where the observation opens the gate r.
-
-    Where the critic has a memory of its own, that begins likewise. The numbers were chosen by what a linear map could
-    read in untrained memories; we know of no source.
-
-    Args:
-        policy: the network; it stays as it is.
-        gen: draws the weights.
-
-    Raises:
-        ValueError: if there are fewer than 8 units.
-    """
-    if policy.hidden < 8:
-        raise ValueError(f"hidden = {policy.hidden}: at least 8 units are needed for three roles, such as hidden=128.")
-    params, units, o, a = policy.params(), policy.hidden, policy.observation_size, policy.action_size
-    hold, write = slice(0, units // 8), slice(units // 2, units)
-    read = slice(hold.stop, write.start)
-    observation, action, reward = slice(0, o), slice(o, o + a), o + a
-
-    def some(rows: slice, columns: int, std: float) -> Tensor:
-        return std * normal((rows.stop - rows.start, columns), gen, policy.dtype)
-
-    for owner in ("actor", "critic") if policy.separate else ("actor",):
-        into, memory, bias = (w.new_zeros(3, units, *w.shape[1:]) for w in _weights(params, owner)[:3])
-        (r_in, z_in, h_in), (_, z_memory, h_memory), (r_bias, z_bias, _) = into, memory, bias  # each [H, ...]
-        h_in[hold, observation] = some(hold, o, 1.0)
-        z_memory[write, hold] = some(write, hold.stop, 4 / math.sqrt(hold.stop))
-        z_in[write, action] = some(write, a, 2.0)
-        h_in[write, reward] = some(write, 1, 0.5).squeeze(1)
-        r_in[read, observation] = some(read, o, 2.0)
-        h_memory[read, write] = some(read, units - write.start, 1 / math.sqrt(units - write.start))
-        z_bias[:], z_bias[write], r_bias[read] = -3.0, 6.0, -1.0
-        params |= {
-            f"{owner}_gru_in": into.flatten(0, 1),
-            f"{owner}_gru_memory": memory.flatten(0, 1),
-            f"{owner}_gru_in_b": bias.flatten(),
-            f"{owner}_gru_memory_b": torch.zeros_like(bias.flatten()),
-        }
-    return policy.replace({name: p.detach() for name, p in params.items()})
-
-
-def _gru(owner: str, size: int, hidden: int, gen: torch.Generator, dtype: torch.dtype) -> Params:
+def _gru(
+    owner: str, size: int, hidden: int, gen: torch.Generator, dtype: torch.dtype
+) -> Params:
     """Initial weights of a GRU.
 
     Orthogonal where memory meets memory, so that early memories fade slowly. Large where the input enters: few numbers
     of a one-hot input differ from 0, and an action and its reward must move the gates to be remembered as a pair.
     """
     square = torch.linalg.qr(normal((3, hidden, hidden), gen, dtype))[0]
+    bias = torch.zeros(3 * hidden, dtype=dtype, device=gen.device)
     return {
         f"{owner}_gru_in": normal((3 * hidden, size), gen, dtype),
         f"{owner}_gru_memory": square.reshape(3 * hidden, hidden),
-        f"{owner}_gru_in_b": torch.zeros(3 * hidden, dtype=dtype, device=gen.device),
-        f"{owner}_gru_memory_b": torch.zeros(3 * hidden, dtype=dtype, device=gen.device),
+        f"{owner}_gru_in_b": bias,
+        f"{owner}_gru_memory_b": bias.clone(),
     }
 
 
-def _weights(params: Params, owner: str) -> list[Tensor]:
-    return [params[f"{owner}_gru_{name}"] for name in ("in", "memory", "in_b", "memory_b")]
+def weights_of(params: Params, owner: str) -> list[Tensor]:
+    """The four tensors of a GRU, in torch's order: into it, from memory to memory, and the biases of both."""
+    return [
+        params[f"{owner}_gru_{name}"] for name in ("in", "memory", "in_b", "memory_b")
+    ]

@@ -55,7 +55,8 @@ class _Slope(torch.autograd.Function):
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, Tensor]:
         g, y = ctx.saved_tensors
         if torch.is_grad_enabled():  # a third derivative may follow
-            return _Slope.apply(grad, y), -2 * grad * g * y  # type: ignore[no-untyped-call]
+            for_g = _Slope.apply(grad, y)  # type: ignore[no-untyped-call]
+            return for_g, -2 * grad * g * y
         return torch.ops.aten.tanh_backward(grad, y), (grad * g).mul_(y).mul_(-2)
 
     @staticmethod
@@ -73,7 +74,9 @@ class _Hidden(torch.autograd.Function):
         return tanh_(torch.baddbmm(bias.unsqueeze(1), x, weight))
 
     @staticmethod
-    def setup_context(ctx: Any, inputs: tuple[Tensor, Tensor, Tensor], output: Tensor) -> None:
+    def setup_context(
+        ctx: Any, inputs: tuple[Tensor, Tensor, Tensor], output: Tensor
+    ) -> None:
         ctx.save_for_backward(inputs[0], inputs[1], output)
         ctx.save_for_forward(inputs[0], inputs[1], output)
 
@@ -85,7 +88,9 @@ class _Hidden(torch.autograd.Function):
         return for_x, _Outer.apply(x, d), d.sum(1)  # type: ignore[no-untyped-call]
 
     @staticmethod
-    def jvp(ctx: Any, x_tangent: Tensor | None, weight_tangent: Tensor, bias_tangent: Tensor) -> Tensor:
+    def jvp(
+        ctx: Any, x_tangent: Tensor | None, weight_tangent: Tensor, bias_tangent: Tensor
+    ) -> Tensor:
         x, weight, y = ctx.saved_tensors
         moved = torch.baddbmm(bias_tangent.unsqueeze(1), x, weight_tangent)
         moved = moved if x_tangent is None else moved + x_tangent @ weight
@@ -103,10 +108,18 @@ def tanh_(x: Tensor) -> Tensor:
 
 def linear(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
     """One layer of N networks: `x` `[N, B, I]`, `weight` `[N, I, J]`, `bias` `[N, J]` give `[N, B, J]`."""
-    if weight.stride(0) == 0 and bias.stride(0) == 0 and not torch.is_grad_enabled():
-        # All tasks share one layer (see `tile`) and nobody asks for a gradient of each: one product serves all.
-        return torch.addmm(bias[0], x.flatten(0, 1), weight[0]).reshape(*x.shape[:2], -1)
     return torch.baddbmm(bias.unsqueeze(1), x, weight)
+
+
+def quick_linear(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+    """`linear(x, weight, bias)`, as one product where all tasks share one layer and nobody asks for gradients.
+
+    `tile` gives every task the same memory, which shows in a stride of 0.
+    """
+    shared = weight.stride(0) == 0 and bias.stride(0) == 0
+    if not shared or torch.is_grad_enabled():
+        return linear(x, weight, bias)
+    return torch.addmm(bias[0], x.flatten(0, 1), weight[0]).reshape(*x.shape[:2], -1)
 
 
 def hidden(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
@@ -114,4 +127,4 @@ def hidden(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
     if torch.is_grad_enabled():
         y: Tensor = _Hidden.apply(x, weight, bias)  # type: ignore[no-untyped-call]
         return y
-    return tanh_(linear(x, weight, bias))
+    return tanh_(quick_linear(x, weight, bias))

@@ -21,7 +21,7 @@ from .base import Policy
 from .distributions import (
     Distribution,
 )
-from .layers import hidden, linear
+from .layers import hidden, quick_linear
 
 
 class MLPPolicy(Policy):
@@ -58,25 +58,39 @@ class MLPPolicy(Policy):
         dtype: torch.dtype = torch.float32,
     ) -> None:
         if not isinstance(hidden, tuple | list):
-            raise ValueError(f"hidden = {hidden!r}: a tuple of layer sizes is needed, such as hidden=(64, 64).")
+            raise ValueError(
+                f"hidden = {hidden!r}: a tuple of layer sizes is needed, such as "
+                "hidden=(64, 64)."
+            )
         sizes = [observation_size, *hidden, action_size]
         check_positive(**{f"layer_{i}_size": n for i, n in enumerate(sizes)})
         if not init_std > 0:
-            raise ValueError(f"init_std = {init_std}: a standard deviation must be positive, such as init_std=0.1.")
+            raise ValueError(
+                f"init_std = {init_std}: a standard deviation must be positive, such "
+                "as init_std=0.1."
+            )
         super().__init__(observation_size, action_size, discrete, dtype)
         self.num_layers = len(sizes) - 1
         for i, (fan_in, fan_out) in enumerate(pairwise(sizes)):
-            bound = math.sqrt(6 / (fan_in + fan_out))  # Glorot and Bengio (2010): keeps the scale of tanh layers
+            # Glorot and Bengio (2010): keeps the scale of tanh layers
+            bound = math.sqrt(6 / (fan_in + fan_out))
             if i == self.num_layers - 1:
                 bound *= 0.1  # start close to the same action everywhere
-            self._params[f"w{i}"] = bound * (2 * uniform((fan_in, fan_out), gen, dtype) - 1)
+            self._params[f"w{i}"] = bound * (
+                2 * uniform((fan_in, fan_out), gen, dtype) - 1
+            )
             self._params[f"b{i}"] = torch.zeros(fan_out, dtype=dtype, device=gen.device)
         if not discrete:
-            self._params["log_std"] = torch.full((action_size,), math.log(init_std), dtype=dtype, device=gen.device)
+            self._params["log_std"] = torch.full(
+                (action_size,), math.log(init_std), dtype=dtype, device=gen.device
+            )
 
     def replace(self, params: Params) -> Self:
         if any(name.startswith("lr_") for name in params) and not self.has_rates:
-            raise ValueError("these parameters carry learned rates (Meta-SGD): policy.with_rates(0.1).replace(params).")
+            raise ValueError(
+                "these parameters carry learned rates (Meta-SGD): "
+                "policy.with_rates(0.1).replace(params)."
+            )
         return super().replace(params)
 
     @property
@@ -90,18 +104,24 @@ class MLPPolicy(Policy):
         The network itself never reads them; they are parameters, so they are learned, saved and loaded like others.
         """
         other = copy(self)
-        other._params = self._params | {f"lr_{name}": torch.full_like(p, alpha) for name, p in self._params.items()}
+        other._params = self._params | {
+            f"lr_{name}": torch.full_like(p, alpha) for name, p in self._params.items()
+        }
         return other
 
     def num_tasks(self, params: Params) -> int:
         """N, the tasks that these parameters are for; refuses parameters without a task dimension."""
         for name, p in params.items():
             if name not in self._params:
-                raise ValueError(f"this policy has no parameter {name!r}, but {', '.join(map(repr, self._params))}.")
+                raise ValueError(
+                    f"this policy has no parameter {name!r}, but "
+                    f"{', '.join(map(repr, self._params))}."
+                )
             if p.ndim != self._params[name].ndim + 1:
                 raise ValueError(
-                    f"parameter {name!r} has shape {tuple(p.shape)}, but one set for each task was expected, "
-                    f"{('N', *self._params[name].shape)}: pass tile(params, num_tasks)."
+                    f"parameter {name!r} has shape {tuple(p.shape)}, but one set for "
+                    f"each task was expected, {('N', *self._params[name].shape)}: pass "
+                    "tile(params, num_tasks)."
                 )
         return len(p)
 
@@ -109,13 +129,14 @@ class MLPPolicy(Policy):
         """The means or logits, `[N, ..., A]`, of observations `[N, ..., O]` under parameters `[N, ...]`."""
         x = observations.flatten(1, -2)  # [N, B, O]
         for i in range(self.num_layers):
-            layer = hidden if i < self.num_layers - 1 else linear
+            layer = hidden if i < self.num_layers - 1 else quick_linear
             x = layer(x, params[f"w{i}"], params[f"b{i}"])
         return x.reshape(*observations.shape[:-1], self.action_size)
 
     def _log_std(self, params: Params, like: Tensor) -> Tensor:
         log_std = params["log_std"]  # [N, A]
-        return log_std.reshape(len(log_std), *(1,) * (like.ndim - 2), self.action_size)  # [N, 1, ..., A]
+        # [N, 1, ..., A]
+        return log_std.reshape(len(log_std), *(1,) * (like.ndim - 2), self.action_size)
 
     def act(self, params: Params, observations: Tensor, noise: Tensor) -> Tensor:
         """Samples an action for each observation `[N, ..., O]`."""
@@ -129,7 +150,11 @@ class MLPPolicy(Policy):
     def distribution(self, params: Params, observations: Tensor) -> Distribution:
         """What the actions are drawn from: `mean` `[N, ..., A]` and `log_std` `[N, 1, ..., A]`, or `logits`."""
         output = self.forward(params, observations)
-        return {"logits": output} if self.discrete else {"mean": output, "log_std": self._log_std(params, output)}
+        return (
+            {"logits": output}
+            if self.discrete
+            else {"mean": output, "log_std": self._log_std(params, output)}
+        )
 
     def log_prob(self, params: Params, observations: Tensor, actions: Tensor) -> Tensor:
         """log pi(a|s) of each action, `[N, ...]`."""

@@ -48,10 +48,15 @@ class Published:
     def ours(self) -> dict[Row, dict[str, Any]]:
         """Our runs by row, as many as are recorded so far: those of a name such as "n=10, k=5" are in row (10, 5)."""
         runs = recorded_runs(self.record).items()
-        by_row = {tuple(int(size) for size in re.findall(r"\w=(\d+)", name)): run for name, run in runs}
+        by_row = {
+            tuple(int(size) for size in re.findall(r"\w=(\d+)", name)): run
+            for name, run in runs
+        }
         return {row: by_row[row] for row in self.means if row in by_row}
 
-    def distance(self, row: Row, method: str, value: float, error: float = 0.0) -> float:
+    def distance(
+        self, row: Row, method: str, value: float, error: float = 0.0
+    ) -> float:
         r"""How far a published mean lies above a value, in standard errors of their difference.
 
         $$ z = \frac{\bar x - v}{\sqrt{s^2 + u^2 / 12 + s_v^2}} $$
@@ -74,12 +79,17 @@ class Published:
         Raises:
             ValueError: for a row or a method that the table does not have.
         """
-        return self._mean(row, method) - self._mean(row, rival), math.sqrt(2) * self._error(row)
+        return self._mean(row, method) - self._mean(row, rival), math.sqrt(
+            2
+        ) * self._error(row)
 
     def best_rival(self, row: Row, method: str = "rl2") -> str:
         """The method, other than this one, that has the highest published mean in a row."""
         self._mean(row, method)
-        return max((name for name in self.means[row] if name != method), key=self.means[row].__getitem__)
+        return max(
+            (name for name in self.means[row] if name != method),
+            key=self.means[row].__getitem__,
+        )
 
     def beside_ours(self, rival: str) -> str:
         """The table of RL2 as text: published, and the best rival there; ours, and the paired difference to a rival.
@@ -88,21 +98,34 @@ class Published:
         are not recorded yet say so.
         """
         sizes = ("n", "k")[: len(next(iter(self.means)))]
-        head = "".join(f"{size:>4}" for size in sizes) + "     RL²  best rival there     z  "
+        head = (
+            "".join(f"{size:>4}" for size in sizes)
+            + "     RL²  best rival there     z  "
+        )
         lines = ["published".rjust(len(head) - 15).ljust(len(head)) + "ours"]
         lines += [head + f"           RL²         minus {rival} steps (M)"]
         ours = self.ours()
         for row in self.means:
-            best, (gap, error) = self.best_rival(row), self.difference(row, "rl2", self.best_rival(row))
-            text = "".join(f"{size:4}" for size in row) + f"{self._mean(row, 'rl2'):8.1f}"
+            best, (gap, error) = (
+                self.best_rival(row),
+                self.difference(row, "rl2", self.best_rival(row)),
+            )
+            text = (
+                "".join(f"{size:4}" for size in row) + f"{self._mean(row, 'rl2'):8.1f}"
+            )
             text += f"{self._mean(row, best):9.1f} {best:8}{gap / error:+6.1f}  "
-            lines.append(text + (_own(ours[row], rival) if row in ours else "not yet recorded"))
+            lines.append(
+                text + (_own(ours[row], rival) if row in ours else "not yet recorded")
+            )
         return "\n".join(lines)
 
     def _mean(self, row: Row, method: str) -> float:
         if row not in self.means or method not in self.means[row]:
             rows, methods = list(self.means), list(next(iter(self.means.values())))
-            raise ValueError(f"no cell {row!r}, {method!r} in {self.where}: rows are {rows}, methods {methods}.")
+            raise ValueError(
+                f"no cell {row!r}, {method!r} in {self.where}: rows are {rows}, "
+                f"methods {methods}."
+            )
         return self.means[row][method]
 
     def _error(self, row: Row) -> float:
@@ -114,14 +137,21 @@ def _own(run: dict[str, Any], rival: str) -> str:
     mean, other = run["return"], run["others"].get(rival)
     digits = 3 if mean[0] < 10 else 2
     text = f"{mean[0]:9.{digits}f} ± {mean[1]:.{digits}f}"
-    text += "{:+9.{d}f} ± {:.{d}f}".format(*other["difference"], d=digits) if other else 17 * " "
+    text += (
+        "{:+9.{d}f} ± {:.{d}f}".format(*other["difference"], d=digits)
+        if other
+        else 17 * " "
+    )
     return text + f"{run['env_steps'] / 1e6:8.0f}"
 
 
 def _table(methods: str, rows: dict[Row, str]) -> dict[Row, dict[str, float]]:
     """Means by row and method, from lines of text as they stand in the paper."""
     names = methods.split()
-    return {row: dict(zip(names, map(float, line.split()), strict=True)) for row, line in rows.items()}
+    return {
+        row: dict(zip(names, map(float, line.split()), strict=True))
+        for row, line in rows.items()
+    }
 
 
 RL2_PAPER = "Duan et al. (2016)"

@@ -18,6 +18,9 @@ def recorded(name: str) -> dict[str, Any]:
     """
     known = sorted(path.stem for path in RECORDED.glob("*.json"))
     if name not in known:
-        raise ValueError(f"no recorded result {name!r}; known are {known}. `python -m metarl_lite list` shows them.")
+        raise ValueError(
+            f"no recorded result {name!r}; known are {known}. `python -m metarl_lite "
+            "list` shows them."
+        )
     record: dict[str, Any] = json.loads((RECORDED / f"{name}.json").read_text())
     return record

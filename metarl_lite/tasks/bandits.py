@@ -30,22 +30,32 @@ class BernoulliBandit(TaskDistribution):
     discrete = True
     noise_size = 1
 
-    def __init__(self, num_arms: int = 5, horizon: int = 10, dtype: torch.dtype = torch.float32) -> None:
+    def __init__(
+        self, num_arms: int = 5, horizon: int = 10, dtype: torch.dtype = torch.float32
+    ) -> None:
         check_positive(num_arms=num_arms, horizon=horizon)
         self.action_size, self.horizon, self.dtype = num_arms, horizon, dtype
         self.task_shape = {"probabilities": (num_arms,)}
 
     def sample(self, num_tasks: int, gen: torch.Generator) -> Task:
         check_positive(num_tasks=num_tasks)
-        return {"probabilities": uniform((num_tasks, self.action_size), gen, self.dtype)}
+        return {
+            "probabilities": uniform((num_tasks, self.action_size), gen, self.dtype)
+        }
 
     def default_task(self) -> Task:
-        return {"probabilities": torch.linspace(0.1, 0.9, self.action_size, dtype=self.dtype)}
+        return {
+            "probabilities": torch.linspace(
+                0.1, 0.9, self.action_size, dtype=self.dtype
+            )
+        }
 
     def reset(self, task: Task, noise: Tensor) -> Tensor:
         return noise.new_ones((*noise.shape[:-1], 1))
 
-    def step(self, task: Task, state: Tensor, action: Tensor, noise: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    def step(
+        self, task: Task, state: Tensor, action: Tensor, noise: Tensor
+    ) -> tuple[Tensor, Tensor, Tensor]:
         table = task["probabilities"].expand(*action.shape, self.action_size)
         paid = noise[..., 0] < table.gather(-1, action.unsqueeze(-1)).squeeze(-1)
         return state, paid.to(self.dtype), torch.zeros_like(paid)
@@ -76,13 +86,18 @@ class DependentBandit(BernoulliBandit):
     name = "dependent-bandit"
 
     def __init__(
-        self, values: Sequence[float] | None = None, horizon: int = 100, dtype: torch.dtype = torch.float32
+        self,
+        values: Sequence[float] | None = None,
+        horizon: int = 100,
+        dtype: torch.dtype = torch.float32,
     ) -> None:
         super().__init__(2, horizon, dtype)
-        if values is not None and not (len(values) and all(0 <= value <= 1 for value in values)):
+        if values is not None and not (
+            len(values) and all(0 <= value <= 1 for value in values)
+        ):
             raise ValueError(
-                f"values = {values!r}: at least one probability from 0 to 1 is needed, such as values=(.1, .9); "
-                "leave it out for U[0, 1]."
+                f"values = {values!r}: at least one probability from 0 to 1 is needed, "
+                "such as values=(.1, .9); leave it out for U[0, 1]."
             )
         self.values = None if values is None else tuple(values)
 
@@ -91,8 +106,12 @@ class DependentBandit(BernoulliBandit):
         if self.values is None:
             first = uniform((num_tasks,), gen, self.dtype)
         else:
-            which = torch.randint(len(self.values), (num_tasks,), generator=gen, device=gen.device)
-            first = torch.tensor(self.values, dtype=self.dtype, device=gen.device)[which]
+            which = torch.randint(
+                len(self.values), (num_tasks,), generator=gen, device=gen.device
+            )
+            first = torch.tensor(self.values, dtype=self.dtype, device=gen.device)[
+                which
+            ]
         return {"probabilities": torch.stack([first, 1 - first], -1)}
 
 
@@ -123,7 +142,9 @@ class ElevenArms(TaskDistribution):
 
     def sample(self, num_tasks: int, gen: torch.Generator) -> Task:
         check_positive(num_tasks=num_tasks)
-        return {"target": torch.randint(10, (num_tasks,), generator=gen, device=gen.device)}
+        return {
+            "target": torch.randint(10, (num_tasks,), generator=gen, device=gen.device)
+        }
 
     def default_task(self) -> Task:
         return {"target": torch.tensor(6)}
@@ -131,10 +152,14 @@ class ElevenArms(TaskDistribution):
     def reset(self, task: Task, noise: Tensor) -> Tensor:
         return noise.new_ones((*noise.shape[:-1], 1))
 
-    def step(self, task: Task, state: Tensor, action: Tensor, noise: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    def step(
+        self, task: Task, state: Tensor, action: Tensor, noise: Tensor
+    ) -> tuple[Tensor, Tensor, Tensor]:
         target = task["target"]
         tells = (target + 1).to(self.dtype) / 10
-        reward = torch.where(action == 10, tells, torch.where(action == target, 5.0, 1.0).to(self.dtype))
+        reward = torch.where(
+            action == 10, tells, torch.where(action == target, 5.0, 1.0).to(self.dtype)
+        )
         return state, reward, torch.zeros_like(reward, dtype=torch.bool)
 
     def observe(self, task: Task, state: Tensor) -> Tensor:
@@ -146,6 +171,7 @@ class ElevenArms(TaskDistribution):
         target = task["target"]
         if bool(((target < 0) | (target > 9) | (target != target.round())).any()):
             raise ValueError(
-                f"task['target'] of {self.name} runs from {target.min().item()} to {target.max().item()}; "
-                "it is an integer 0 ... 9, the action that pays 5 (the eleventh arm, 10, is the one that tells)."
+                f"task['target'] of {self.name} runs from {target.min().item()} to "
+                f"{target.max().item()}; it is an integer 0 ... 9, the action that "
+                "pays 5 (the eleventh arm, 10, is the one that tells)."
             )

@@ -8,8 +8,10 @@ once.
 
 from __future__ import annotations
 
+import hashlib
 import math
 from abc import ABC, abstractmethod
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -66,7 +68,9 @@ class TaskDistribution(ABC):
         """The first state of an episode; `noise` `[..., reset_noise_size]` fixes the leading dimensions."""
 
     @abstractmethod
-    def step(self, task: Task, state: Tensor, action: Tensor, noise: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    def step(
+        self, task: Task, state: Tensor, action: Tensor, noise: Tensor
+    ) -> tuple[Tensor, Tensor, Tensor]:
         """One step of the dynamics: (next state, reward `[...]`, terminated `[...]`)."""
 
     @abstractmethod
@@ -85,6 +89,14 @@ class TaskDistribution(ABC):
         """The noise of resets with the given leading dimensions, `[*shape, reset_noise_size]`."""
         return uniform((*shape, self.reset_noise_size), gen, self.dtype)
 
+    def identity(self) -> dict[str, Any]:
+        """What sets this family apart from others, JSON-able: its class, sizes, ranges and horizon.
+
+        These are all public attributes that are numbers, texts or tensors. What is of another kind, such as a function,
+        cannot be told from another of its kind; it is named under "not compared".
+        """
+        return described(self)
+
     def check_task(self, task: Task, num_tasks: int | None = None) -> None:
         """Refuses a task that is not of this family, or not of this batch.
 
@@ -98,24 +110,35 @@ class TaskDistribution(ABC):
         if not isinstance(task, dict) or set(task) != set(self.task_shape):
             leaves = sorted(task) if isinstance(task, dict) else type(task).__name__
             raise ValueError(
-                f"a task of {self.name} is a dict with the leaves {sorted(self.task_shape)}, got {leaves}; "
-                f"draw one with tasks.sample(num_tasks, gen) or start from tasks.default_task()."
+                f"a task of {self.name} is a dict with the leaves "
+                f"{sorted(self.task_shape)}, got {leaves}; draw one with "
+                "tasks.sample(num_tasks, gen) or start from tasks.default_task()."
             )
         lead: tuple[int, ...] = () if num_tasks is None else (num_tasks,)
         for name, trailing in self.task_shape.items():
             expected = (*lead, *trailing)
             leaf = task[name]
             if not isinstance(leaf, Tensor) or tuple(leaf.shape) != expected:
-                got = tuple(leaf.shape) if isinstance(leaf, Tensor) else type(leaf).__name__
+                got = (
+                    tuple(leaf.shape)
+                    if isinstance(leaf, Tensor)
+                    else type(leaf).__name__
+                )
                 raise ValueError(
-                    f"task[{name!r}] of {self.name} has shape {got}, but {expected} was expected"
-                    + (f" for a batch of {num_tasks} tasks" if lead else " for a single task")
+                    f"task[{name!r}] of {self.name} has shape {got}, but {expected} "
+                    "was expected"
+                    + (
+                        f" for a batch of {num_tasks} tasks"
+                        if lead
+                        else " for a single task"
+                    )
                     + "; tasks.sample(num_tasks, gen) gives leaves of the right shape."
                 )
             if leaf.is_floating_point() and not bool(torch.isfinite(leaf).all()):
                 raise ValueError(
-                    f"task[{name!r}] of {self.name} holds {leaf[~leaf.isfinite()][0].item()}; "
-                    "all its numbers must be finite."
+                    f"task[{name!r}] of {self.name} holds "
+                    f"{leaf[~leaf.isfinite()][0].item()}; all its numbers must be "
+                    "finite."
                 )
 
 
@@ -140,7 +163,10 @@ class FiniteTasks(TaskDistribution):
     def sample(self, num_tasks: int, gen: torch.Generator) -> Task:
         """Draws from the pool, with replacement."""
         check_positive(num_tasks=num_tasks)
-        return index_task(self.pool, torch.randint(self.size, (num_tasks,), generator=gen, device=gen.device))
+        return index_task(
+            self.pool,
+            torch.randint(self.size, (num_tasks,), generator=gen, device=gen.device),
+        )
 
     def default_task(self) -> Task:
         return index_task(self.pool, 0)
@@ -148,7 +174,9 @@ class FiniteTasks(TaskDistribution):
     def reset(self, task: Task, noise: Tensor) -> Tensor:
         return self.tasks.reset(task, noise)
 
-    def step(self, task: Task, state: Tensor, action: Tensor, noise: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    def step(
+        self, task: Task, state: Tensor, action: Tensor, noise: Tensor
+    ) -> tuple[Tensor, Tensor, Tensor]:
         return self.tasks.step(task, state, action, noise)
 
     def observe(self, task: Task, state: Tensor) -> Tensor:
@@ -161,18 +189,70 @@ class FiniteTasks(TaskDistribution):
         self.tasks.check_task(task, num_tasks)
 
 
+def digest(tensors: Task) -> str:
+    """Sixteen digits that change with any bit, name, shape or type of the tensors."""
+    found = hashlib.sha256()
+    for name, tensor in sorted(tensors.items()):
+        found.update(f"{name} {tuple(tensor.shape)} {tensor.dtype} ".encode())
+        found.update(tensor.detach().cpu().contiguous().numpy().tobytes())
+    return found.hexdigest()[:16]
+
+
+def described(thing: Any) -> dict[str, Any]:
+    """The class of a thing and its public attributes, JSON-able; what cannot be written down is "not compared"."""
+    kind = type(thing)
+    names = {name for base in kind.__mro__[:-1] for name in vars(base)} | vars(
+        thing
+    ).keys()
+    found: dict[str, Any] = {"class": f"{kind.__module__}.{kind.__qualname__}"}
+    unknown = []
+    for name in sorted(name for name in names if not name.startswith("_")):
+        on_class = getattr(kind, name, None)
+        if callable(on_class) or isinstance(
+            on_class, property
+        ):  # a method, and what follows from the rest
+            continue
+        try:
+            found[name] = _written(getattr(thing, name, None))
+        except TypeError:
+            unknown.append(name)
+    return found | ({"not compared": unknown} if unknown else {})
+
+
+def _written(value: Any) -> Any:
+    """A value as JSON has it; a TypeError for what it has not."""
+    if value is None or isinstance(value, bool | int | float | str):
+        return value
+    if isinstance(value, Tensor):
+        return digest({"": value})
+    if isinstance(value, torch.dtype):
+        return str(value)
+    if isinstance(value, dict):
+        return {str(name): _written(part) for name, part in value.items()}
+    if isinstance(value, list | tuple):
+        return [_written(part) for part in value]
+    if isinstance(value, TaskDistribution):
+        return value.identity()
+    raise TypeError(f"a {type(value).__name__}")
+
+
 def check_positive(**sizes: int) -> None:
     """Refuses any size that is not a positive integer, by its name."""
     for name, size in sizes.items():
         if isinstance(size, bool) or not isinstance(size, int) or size < 1:
-            raise ValueError(f"{name} = {size!r}: a positive integer is needed, such as {name}=20.")
+            raise ValueError(
+                f"{name} = {size!r}: a positive integer is needed, such as {name}=20."
+            )
 
 
 def check_kind(kind: type, **values: object) -> None:
     """Refuses any value that is not of a kind, by its name: a policy without memory where one is needed, say."""
     for name, value in values.items():
         if not isinstance(value, kind):
-            raise ValueError(f"{name} is of type {type(value).__name__}: {kind.__name__} is needed here.")
+            raise ValueError(
+                f"{name} is of type {type(value).__name__}: {kind.__name__} is needed "
+                "here."
+            )
 
 
 def index_task(task: Task, index: object) -> Task:

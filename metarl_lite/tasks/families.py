@@ -40,5 +40,7 @@ def make_tasks(name: str, **options: Any) -> TaskDistribution:
     """
     if name not in FAMILIES:
         known = ", ".join(sorted(FAMILIES))
-        raise ValueError(f"there is no family of tasks {name!r}; make_tasks knows {known}.")
+        raise ValueError(
+            f"there is no family of tasks {name!r}; make_tasks knows {known}."
+        )
     return FAMILIES[name](**options)

@@ -63,7 +63,10 @@ class TaskVectorEnv(VectorEnv[Array, Any, Array]):
         options: arguments of the family, where it is given by name.
     """
 
-    metadata = {"render_modes": [], "autoreset_mode": AutoresetMode.NEXT_STEP}  # noqa: RUF012
+    metadata = {  # noqa: RUF012
+        "render_modes": [],
+        "autoreset_mode": AutoresetMode.NEXT_STEP,
+    }
 
     def __init__(
         self,
@@ -82,23 +85,35 @@ class TaskVectorEnv(VectorEnv[Array, Any, Array]):
         self.action_space = batch_space(self.single_action_space, num_envs)
         self._rngs: list[np.random.Generator] = []
         self._state: Tensor | None = None
-        self._first = torch.zeros(num_envs, self.tasks.reset_noise_size, dtype=self.tasks.dtype)
-        self._noise = torch.zeros(num_envs, self.tasks.horizon, self.tasks.noise_size, dtype=self.tasks.dtype)
+        self._first = torch.zeros(
+            num_envs, self.tasks.reset_noise_size, dtype=self.tasks.dtype
+        )
+        self._noise = torch.zeros(
+            num_envs, self.tasks.horizon, self.tasks.noise_size, dtype=self.tasks.dtype
+        )
         self._steps = torch.zeros(num_envs, dtype=torch.long)
         self._over = torch.zeros(num_envs, dtype=torch.bool)
 
     def reset(
-        self, *, seed: int | Sequence[int | None] | None = None, options: dict[str, Any] | None = None
+        self,
+        *,
+        seed: int | Sequence[int | None] | None = None,
+        options: dict[str, Any] | None = None,
     ) -> tuple[Array, dict[str, Any]]:
         """Starts new episodes of all members, or of those of `options["reset_mask"]`."""
         given = as_options(options, {"task", "reset_mask"})
         mask = self._as_mask(given.get("reset_mask"))
         if self._state is None and not bool(mask.all()):
-            raise gymnasium.error.ResetNeeded("the first reset concerns all members: leave reset_mask out.")
+            raise gymnasium.error.ResetNeeded(
+                "the first reset concerns all members: leave reset_mask out."
+            )
         seeds = self._as_seeds(seed)
         if "task" in given:
             fresh = self._as_batch(given["task"])
-            self.task = {name: _where(mask, fresh[name], leaf) for name, leaf in self.task.items()}
+            self.task = {
+                name: _where(mask, fresh[name], leaf)
+                for name, leaf in self.task.items()
+            }
         if not self._rngs:
             self._rngs = [seeding.np_random(one)[0] for one in seeds]
         for i in mask.nonzero()[:, 0].tolist():
@@ -110,13 +125,16 @@ class TaskVectorEnv(VectorEnv[Array, Any, Array]):
     def step(self, actions: Any) -> tuple[Array, Array, Array, Array, dict[str, Any]]:
         """One step of every member, or its reset where it has ended."""
         if self._state is None:
-            raise gymnasium.error.ResetNeeded("no episode is running: call reset() first.")
+            raise gymnasium.error.ResetNeeded(
+                "no episode is running: call reset() first."
+            )
         resting = self._over
         moves = as_action(self.tasks, actions, (self.num_envs,), ignore=resting.numpy())
         now = self._steps.clamp(max=self.tasks.horizon - 1)
         noise = self._noise[torch.arange(self.num_envs), now]
         after, reward, ended = self.tasks.step(self.task, self._state, moves, noise)
-        self._state = after  # of the resting ones too, for the moment: _start replaces it
+        # of the resting ones too, for the moment: _start replaces it
+        self._state = after
         self._steps = self._steps + 1
         terminated = ended & ~resting
         truncated = (self._steps >= self.tasks.horizon) & ~resting
@@ -124,7 +142,13 @@ class TaskVectorEnv(VectorEnv[Array, Any, Array]):
         if bool(resting.any()):
             self._start(resting)
         self._over = terminated | truncated
-        return self._observe(), reward.numpy(), terminated.numpy(), truncated.numpy(), {}
+        return (
+            self._observe(),
+            reward.numpy(),
+            terminated.numpy(),
+            truncated.numpy(),
+            {},
+        )
 
     def _start(self, mask: Tensor) -> None:
         """Begins new episodes of the masked members; nothing of the others is touched."""
@@ -145,7 +169,10 @@ class TaskVectorEnv(VectorEnv[Array, Any, Array]):
         if isinstance(task, dict) and set(task) == set(shapes):
             leaves = {name: torch.as_tensor(leaf) for name, leaf in task.items()}
             if all(tuple(leaf.shape) == shapes[name] for name, leaf in leaves.items()):
-                task = {name: leaf.expand(self.num_envs, *leaf.shape) for name, leaf in leaves.items()}
+                task = {
+                    name: leaf.expand(self.num_envs, *leaf.shape)
+                    for name, leaf in leaves.items()
+                }
         return as_task(self.tasks, task, self.num_envs)
 
     def _as_seeds(self, seed: int | Sequence[int | None] | None) -> list[int | None]:
@@ -154,22 +181,34 @@ class TaskVectorEnv(VectorEnv[Array, Any, Array]):
         if isinstance(seed, (int, np.integer)):
             return [int(seed) + i for i in range(self.num_envs)]
         if len(seed) != self.num_envs:
-            raise ValueError(f"seed = {seed!r}: one integer, or one for each of {self.num_envs} members.")
+            raise ValueError(
+                f"seed = {seed!r}: one integer, or one for each of {self.num_envs} "
+                "members."
+            )
         return list(seed)
 
     def _as_mask(self, mask: Any) -> Tensor:
         if mask is None:
             return torch.ones(self.num_envs, dtype=torch.bool)
         array = np.asarray(mask)
-        if array.dtype != np.bool_ or array.shape != (self.num_envs,) or not array.any():
+        if (
+            array.dtype != np.bool_
+            or array.shape != (self.num_envs,)
+            or not array.any()
+        ):
             raise ValueError(
-                f"options['reset_mask'] = {mask!r}: a boolean array of {self.num_envs} entries is needed, "
-                "at least one of them True."
+                f"options['reset_mask'] = {mask!r}: a boolean array of {self.num_envs} "
+                "entries is needed, at least one of them True."
             )
         return torch.from_numpy(array.copy())
 
 
-def make_vec(tasks: TaskDistribution | str, num_envs: int, task: Task | None = None, **options: Any) -> TaskVectorEnv:
+def make_vec(
+    tasks: TaskDistribution | str,
+    num_envs: int,
+    task: Task | None = None,
+    **options: Any,
+) -> TaskVectorEnv:
     """A vector environment of a family, its name, or its gymnasium id; the arguments are `TaskVectorEnv`'s.
 
     Raises:
@@ -178,7 +217,9 @@ def make_vec(tasks: TaskDistribution | str, num_envs: int, task: Task | None = N
     if isinstance(tasks, str) and tasks.startswith(f"{NAMESPACE}/"):
         known = {gym_id(family): name for name, family in FAMILIES.items()}
         if tasks not in known:
-            raise ValueError(f"there is no id {tasks!r}; make_vec knows {', '.join(sorted(known))}.")
+            raise ValueError(
+                f"there is no id {tasks!r}; make_vec knows {', '.join(sorted(known))}."
+            )
         tasks = known[tasks]
     return TaskVectorEnv(tasks, num_envs, task, **options)
 

@@ -52,11 +52,15 @@ class TaskEnv(gymnasium.Env[Array, Any]):
     ) -> None:
         refuse_rendering(render_mode)
         self.tasks = as_family(tasks, options)
-        self.task = as_task(self.tasks, self.tasks.default_task() if task is None else task)
+        self.task = as_task(
+            self.tasks, self.tasks.default_task() if task is None else task
+        )
         self.observation_space, self.action_space = spaces(self.tasks)
         self._state: Tensor | None = None
 
-    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Array, dict[str, Any]]:
+    def reset(
+        self, *, seed: int | None = None, options: dict[str, Any] | None = None
+    ) -> tuple[Array, dict[str, Any]]:
         """Starts an episode of the same task, or of `options["task"]`."""
         super().reset(seed=seed)
         given = as_options(options, {"task"})
@@ -69,32 +73,50 @@ class TaskEnv(gymnasium.Env[Array, Any]):
     def step(self, action: Any) -> tuple[Array, float, bool, bool, dict[str, Any]]:
         """One step of the family's dynamics; gymnasium's five values."""
         if self._state is None:
-            raise gymnasium.error.ResetNeeded("no episode is running: call reset() first, and after an end.")
+            raise gymnasium.error.ResetNeeded(
+                "no episode is running: call reset() first, and after an end."
+            )
         move = as_action(self.tasks, action, ())
-        state, reward, ended = self.tasks.step(self.task, self._state, move, self._noise[self._steps])
+        state, reward, ended = self.tasks.step(
+            self.task, self._state, move, self._noise[self._steps]
+        )
         self._steps += 1
         terminated, truncated = bool(ended), self._steps >= self.tasks.horizon
         self._state = None if terminated or truncated else state
-        return as_array(self.tasks.observe(self.task, state)), float(reward), terminated, truncated, {}
+        return (
+            as_array(self.tasks.observe(self.task, state)),
+            float(reward),
+            terminated,
+            truncated,
+            {},
+        )
 
 
-def as_family(tasks: TaskDistribution | str, options: dict[str, Any]) -> TaskDistribution:
+def as_family(
+    tasks: TaskDistribution | str, options: dict[str, Any]
+) -> TaskDistribution:
     """A family, given as it is or by its name and arguments."""
     if isinstance(tasks, str):
         return make_tasks(tasks, **options)
     if options:
         raise ValueError(
-            f"the options {sorted(options)} belong to the family, which is given already: "
-            "pass them when you make it, or give its name."
+            f"the options {sorted(options)} belong to the family, which is given "
+            "already: pass them when you make it, or give its name."
         )
     if isinstance(tasks, GymTasks):
-        raise ValueError(f"{tasks.name} is made of gymnasium environments already; use those.")
+        raise ValueError(
+            f"{tasks.name} is made of gymnasium environments already; use those."
+        )
     return tasks
 
 
-def spaces(tasks: TaskDistribution) -> tuple[gymnasium.Space[Array], gymnasium.Space[Any]]:
+def spaces(
+    tasks: TaskDistribution,
+) -> tuple[gymnasium.Space[Array], gymnasium.Space[Any]]:
     """The spaces of observations and actions; the least boxes that hold what the family can show and use."""
-    low, high = (bound.numpy().astype(np.float32) for bound in tasks.observation_bounds())
+    low, high = (
+        bound.numpy().astype(np.float32) for bound in tasks.observation_bounds()
+    )
     observations: gymnasium.Space[Any] = Box(low, high, dtype=np.float32)
     if tasks.discrete:
         return observations, Discrete(tasks.action_size)
@@ -105,33 +127,59 @@ def spaces(tasks: TaskDistribution) -> tuple[gymnasium.Space[Array], gymnasium.S
 def as_task(tasks: TaskDistribution, task: Any, num_tasks: int | None = None) -> Task:
     """Checks a task, whose leaves may be tensors, arrays or numbers, and copies it: nobody changes it."""
     if isinstance(task, dict):
-        leaves = {name: torch.as_tensor(leaf).detach().clone() for name, leaf in task.items()}
-        task = {n: leaf.to(tasks.dtype) if leaf.is_floating_point() else leaf for n, leaf in leaves.items()}
+        leaves = {
+            name: torch.as_tensor(leaf).detach().clone() for name, leaf in task.items()
+        }
+        task = {
+            n: leaf.to(tasks.dtype) if leaf.is_floating_point() else leaf
+            for n, leaf in leaves.items()
+        }
     tasks.check_task(task, num_tasks)
     return dict(task)
 
 
-def as_action(tasks: TaskDistribution, action: Any, lead: tuple[int, ...], ignore: Array | None = None) -> Tensor:
+def as_action(
+    tasks: TaskDistribution,
+    action: Any,
+    lead: tuple[int, ...],
+    ignore: Array | None = None,
+) -> Tensor:
     """Checks an action, or one of each member that is not ignored, and brings it to the dynamics' units."""
     array = np.asarray(action)
     shape = lead if tasks.discrete else (*lead, tasks.action_size)
-    good = array.shape == shape and array.dtype.kind in ("iu" if tasks.discrete else "iuf")
+    good = array.shape == shape and array.dtype.kind in (
+        "iu" if tasks.discrete else "iuf"
+    )
     if good:
-        inside = (array >= 0) & (array < tasks.action_size) if tasks.discrete else np.isfinite(array).all(-1)
+        inside = (
+            (array >= 0) & (array < tasks.action_size)
+            if tasks.discrete
+            else np.isfinite(array).all(-1)
+        )
         good = bool(np.all(inside if ignore is None else inside | ignore))
     if not good:
-        what = f"integers 0 ... {tasks.action_size - 1}" if tasks.discrete else "finite numbers"
+        what = (
+            f"integers 0 ... {tasks.action_size - 1}"
+            if tasks.discrete
+            else "finite numbers"
+        )
         raise ValueError(
-            f"action = {action!r}: {tasks.name} needs an array of shape {shape} of {what}; "
-            "env.action_space.sample() gives one."
+            f"action = {action!r}: {tasks.name} needs an array of shape {shape} of "
+            f"{what}; env.action_space.sample() gives one."
         )
     if tasks.discrete:
-        return torch.as_tensor(np.clip(array, 0, tasks.action_size - 1).astype(np.int64))
+        return torch.as_tensor(
+            np.clip(array, 0, tasks.action_size - 1).astype(np.int64)
+        )
     unit = max(tasks.action_limit, 1.0) if math.isfinite(tasks.action_limit) else 1.0
-    return torch.from_numpy(np.nan_to_num(array.astype(np.float64))).to(tasks.dtype) * unit
+    return (
+        torch.from_numpy(np.nan_to_num(array.astype(np.float64))).to(tasks.dtype) * unit
+    )
 
 
-def episode_noise(tasks: TaskDistribution, rng: np.random.Generator) -> tuple[Tensor, Tensor]:
+def episode_noise(
+    tasks: TaskDistribution, rng: np.random.Generator
+) -> tuple[Tensor, Tensor]:
     """The chance of one episode: of its reset `[R]` and of its steps `[T, Z]`, uniform in [0, 1)."""
     # Drawn in the family's own type: a float64 next to 1 would become 1 in float32.
     kind = np.float32 if tasks.dtype == torch.float32 else np.float64
@@ -143,7 +191,9 @@ def episode_noise(tasks: TaskDistribution, rng: np.random.Generator) -> tuple[Te
 def as_options(options: dict[str, Any] | None, known: set[str]) -> dict[str, Any]:
     """The options of a reset, none of them unknown."""
     if options is not None and not set(options) <= known:
-        raise ValueError(f"options has the keys {sorted(options)}; reset knows {sorted(known)}.")
+        raise ValueError(
+            f"options has the keys {sorted(options)}; reset knows {sorted(known)}."
+        )
     return options or {}
 
 
@@ -156,6 +206,6 @@ def refuse_rendering(render_mode: str | None) -> None:
     """Says what to do instead of rendering."""
     if render_mode is not None:
         raise ValueError(
-            f"render_mode = {render_mode!r}: these environments do not render; leave it out, "
-            "and draw a rollout with metarl_lite.plot."
+            f"render_mode = {render_mode!r}: these environments do not render; leave "
+            "it out, and draw a rollout with metarl_lite.plot."
         )

@@ -13,7 +13,7 @@ from gymnasium.spaces import Box, Discrete
 from torch import Tensor
 
 from ..types import Task
-from .base import TaskDistribution, check_positive
+from .base import TaskDistribution, check_positive, digest
 
 Environment = gymnasium.Env[Any, Any]
 
@@ -74,15 +74,22 @@ class GymTasks(TaskDistribution):
         dtype: torch.dtype = torch.float32,
     ) -> None:
         self._make_env, self._set_task, self._sample = make_env, set_task, sample
-        self._default = {key: torch.as_tensor(leaf) for key, leaf in default_task.items()}
-        self.task_shape = {key: tuple(leaf.shape) for key, leaf in self._default.items()}
+        self._default = {
+            key: torch.as_tensor(leaf) for key, leaf in default_task.items()
+        }
+        self.task_shape = {
+            key: tuple(leaf.shape) for key, leaf in self._default.items()
+        }
         self.name, self.dtype, self._ticket = name, dtype, 0
         self._pool = [_Copy(make_env())]
         env = self._pool[0].env
         if horizon is None:
             horizon = env.spec.max_episode_steps if env.spec is not None else None
             if horizon is None:
-                raise ValueError(f"horizon = None, and {name} has no max_episode_steps: say horizon=200.")
+                raise ValueError(
+                    f"horizon = None, and {name} has no max_episode_steps: say "
+                    "horizon=200."
+                )
         check_positive(horizon=horizon)
         self.horizon = horizon
         self._observations, self._actions = env.observation_space, env.action_space
@@ -105,9 +112,13 @@ class GymTasks(TaskDistribution):
     def reset(self, task: Task, noise: Tensor) -> Tensor:
         """Starts an episode in a copy of its own for each leading index; earlier states are void."""
         lead = noise.shape[:-1]
-        digits = (noise.double().reshape(-1, 2) * 2**24).long().tolist()  # a seed of 48 bits each
+        # a seed of 48 bits each
+        digits = (noise.double().reshape(-1, 2) * 2**24).long().tolist()
         leaves = {
-            name: leaf.expand((*lead, *self.task_shape[name])).reshape(-1, *self.task_shape[name]).cpu().numpy()
+            name: leaf.expand((*lead, *self.task_shape[name]))
+            .reshape(-1, *self.task_shape[name])
+            .cpu()
+            .numpy()
             for name, leaf in task.items()
         }
         while len(self._pool) < len(digits):
@@ -119,14 +130,20 @@ class GymTasks(TaskDistribution):
         for index, (high, low) in enumerate(digits):
             copy = self._pool[index]
             values = {name: leaf[index] for name, leaf in leaves.items()}
-            # A number for a scalar leaf, and else an array that the environment may keep.
-            self._set_task(copy.env, {k: v.copy() if v.ndim else v.item() for k, v in values.items()})
+            # A number for a scalar leaf, and else an array that the environment may
+            # keep.
+            self._set_task(
+                copy.env,
+                {k: v.copy() if v.ndim else v.item() for k, v in values.items()},
+            )
             observation, _ = copy.env.reset(seed=high * 2**24 + low)
             copy.ticket, copy.steps, copy.over = self._ticket, 0, False
             rows.append(self._row(observation, index))
         return self._state(rows, lead).to(noise.device)
 
-    def step(self, task: Task, state: Tensor, action: Tensor, noise: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    def step(
+        self, task: Task, state: Tensor, action: Tensor, noise: Tensor
+    ) -> tuple[Tensor, Tensor, Tensor]:
         """Steps the copies that still run; the others stay as they are, with reward 0."""
         lead, device = state.shape[:-1], state.device
         states = state.reshape(-1, state.shape[-1]).cpu()
@@ -138,8 +155,9 @@ class GymTasks(TaskDistribution):
             copy = self._pool[index] if index < len(self._pool) else None
             if copy is None or copy.ticket != ticket:
                 raise ValueError(
-                    f"state number {ticket} of copy {index} of {self.name} is not its latest; environments "
-                    "of gymnasium cannot go back: step what the last reset or step returned."
+                    f"state number {ticket} of copy {index} of {self.name} is not its "
+                    "latest; environments of gymnasium cannot go back: step what the "
+                    "last reset or step returned."
                 )
             if copy.over:
                 rows.append(row)
@@ -150,10 +168,25 @@ class GymTasks(TaskDistribution):
                 rewards.append(reward)
             ended.append(copy.over)
         paid = torch.tensor(rewards, dtype=self.dtype, device=device).reshape(lead)
-        return self._state(rows, lead).to(device), paid, torch.tensor(ended, device=device).reshape(lead)
+        return (
+            self._state(rows, lead).to(device),
+            paid,
+            torch.tensor(ended, device=device).reshape(lead),
+        )
 
     def observe(self, task: Task, state: Tensor) -> Tensor:
         return state[..., :-2].to(self.dtype)
+
+    def identity(self) -> dict[str, Any]:
+        """As of any family; the functions that it was made with cannot be compared."""
+        spaces = {
+            "observations": str(self._observations),
+            "actions": str(self._actions),
+        }
+        unknown = {"not compared": ["make_env", "set_task", "sample"]}
+        return (
+            super().identity() | spaces | {"default": digest(self._default)} | unknown
+        )
 
     def close(self) -> None:
         """Closes every environment of the pool; the next reset opens new ones."""
@@ -167,29 +200,35 @@ class GymTasks(TaskDistribution):
             given: Any = int(action) + int(space.start)
         else:
             assert isinstance(space, Box)
-            finite = np.nan_to_num(action.reshape(space.shape))  # `rollout` reports what is not finite
+            # `rollout` reports what is not finite
+            finite = np.nan_to_num(action.reshape(space.shape))
             given = np.clip(finite, space.low, space.high).astype(space.dtype)
         observation, reward, terminated, truncated, _ = copy.env.step(given)
         copy.steps += 1
         copy.ticket = self._ticket
-        # At the horizon the episode is over anyway; there `terminated` says only what the dynamics say.
+        # At the horizon the episode is over anyway; there `terminated` says only what
+        # the dynamics say.
         copy.over = bool(terminated) or (bool(truncated) and copy.steps < self.horizon)
         return observation, float(reward)
 
     def _row(self, observation: Any, index: int) -> Tensor:
         """The state of one copy: its observation, which copy, and the ticket that tells the latest."""
         space = self._observations
-        flat = np.asarray(gymnasium.spaces.flatten(space, observation), dtype=np.float64)
+        flat = np.asarray(
+            gymnasium.spaces.flatten(space, observation), dtype=np.float64
+        )
         return torch.from_numpy(np.append(flat, [index, self._pool[index].ticket]))
 
     def _state(self, rows: list[Tensor], lead: torch.Size) -> Tensor:
-        return torch.stack(rows).reshape(*lead, self.observation_size + 2)  # float64: tickets are exact
+        # float64: tickets are exact
+        return torch.stack(rows).reshape(*lead, self.observation_size + 2)
 
 
 def _size(space: gymnasium.Space[Any], kind: str) -> int:
     if not isinstance(space, (Box, Discrete)):
         raise ValueError(
             f"the {kind} space is {space}; GymTasks takes Box and Discrete spaces. "
-            "Wrap the environment, for instance with gymnasium.wrappers.FlattenObservation."
+            "Wrap the environment, for instance with "
+            "gymnasium.wrappers.FlattenObservation."
         )
     return int(space.n) if isinstance(space, Discrete) else int(np.prod(space.shape))

@@ -53,7 +53,9 @@ class PointGoal(TaskDistribution):
     def reset(self, task: Task, noise: Tensor) -> Tensor:
         return noise.new_zeros((*noise.shape[:-1], 2))
 
-    def step(self, task: Task, state: Tensor, action: Tensor, noise: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    def step(
+        self, task: Task, state: Tensor, action: Tensor, noise: Tensor
+    ) -> tuple[Tensor, Tensor, Tensor]:
         state = state + action.clamp(-self.max_step, self.max_step)
         offset = (state - task["goal"]).abs()
         return state, -offset.norm(dim=-1), offset.amax(-1) < self.radius
@@ -62,7 +64,8 @@ class PointGoal(TaskDistribution):
         return state
 
     def observation_bounds(self) -> tuple[Tensor, Tensor]:
-        reach = torch.full((2,), self.max_step * (self.horizon + 1))  # one step to spare for rounding
+        # one step to spare for rounding
+        reach = torch.full((2,), self.max_step * (self.horizon + 1))
         return -reach, reach
 
 
@@ -84,10 +87,15 @@ class GridGoal(TaskDistribution):
     discrete = True
     moves = torch.tensor([[0, 0], [0, 1], [1, 0], [0, -1], [-1, 0]])
 
-    def __init__(self, size: int = 5, horizon: int = 15, dtype: torch.dtype = torch.float32) -> None:
+    def __init__(
+        self, size: int = 5, horizon: int = 15, dtype: torch.dtype = torch.float32
+    ) -> None:
         check_positive(size=size, horizon=horizon)
         if size < 3:
-            raise ValueError(f"size = {size}: the goal is outside the start's 2 x 2: use at least size=3.")
+            raise ValueError(
+                f"size = {size}: the goal is outside the start's 2 x 2: use at least "
+                "size=3."
+            )
         self.size, self.horizon, self.dtype = size, horizon, dtype
         self.observation_size = size * size
         self.task_shape = {"goal": (2,)}
@@ -100,15 +108,25 @@ class GridGoal(TaskDistribution):
     def sample(self, num_tasks: int, gen: torch.Generator) -> Task:
         check_positive(num_tasks=num_tasks)
         goals = self.goals().to(gen.device)
-        return {"goal": goals[torch.randint(len(goals), (num_tasks,), generator=gen, device=gen.device)]}
+        return {
+            "goal": goals[
+                torch.randint(
+                    len(goals), (num_tasks,), generator=gen, device=gen.device
+                )
+            ]
+        }
 
     def default_task(self) -> Task:
         return {"goal": torch.tensor([self.size - 1, self.size - 1])}
 
     def reset(self, task: Task, noise: Tensor) -> Tensor:
-        return torch.zeros((*noise.shape[:-1], 2), dtype=torch.long, device=noise.device)
+        return torch.zeros(
+            (*noise.shape[:-1], 2), dtype=torch.long, device=noise.device
+        )
 
-    def step(self, task: Task, state: Tensor, action: Tensor, noise: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    def step(
+        self, task: Task, state: Tensor, action: Tensor, noise: Tensor
+    ) -> tuple[Tensor, Tensor, Tensor]:
         state = (state + self.moves.to(state.device)[action]).clamp(0, self.size - 1)
         found = (state == task["goal"]).all(-1)
         reward = torch.where(found, 1.0, -0.1).to(self.dtype)

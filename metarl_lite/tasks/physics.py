@@ -32,7 +32,12 @@ class PhysicalTasks(TaskDistribution):
     nominal: dict[str, float]
     default_ranges: Ranges
 
-    def __init__(self, ranges: Ranges | None = None, horizon: int = 200, dtype: torch.dtype = torch.float32) -> None:
+    def __init__(
+        self,
+        ranges: Ranges | None = None,
+        horizon: int = 200,
+        dtype: torch.dtype = torch.float32,
+    ) -> None:
         check_positive(horizon=horizon)
         self.horizon, self.dtype = horizon, dtype
         self.task_shape = dict.fromkeys(self.nominal, ())
@@ -40,13 +45,19 @@ class PhysicalTasks(TaskDistribution):
         for name, interval in ranges.items():
             if name not in self.nominal:
                 known = sorted(self.nominal)
-                raise ValueError(f"ranges has the key {name!r}; the parameters of {self.name} are {known}.")
+                raise ValueError(
+                    f"ranges has the key {name!r}; the parameters of {self.name} are "
+                    f"{known}."
+                )
             if len(interval) != 2 or not 0 < interval[0] <= interval[1] < math.inf:
                 raise ValueError(
-                    f"ranges[{name!r}] = {interval}: a pair (low, high) with 0 < low <= high is needed, "
-                    f"such as {self.default_ranges[name]}."
+                    f"ranges[{name!r}] = {interval}: a pair (low, high) with 0 < low "
+                    f"<= high is needed, such as {self.default_ranges[name]}."
                 )
-        self.ranges: Ranges = {name: ranges.get(name, (value, value)) for name, value in self.nominal.items()}
+        self.ranges: Ranges = {
+            name: ranges.get(name, (value, value))
+            for name, value in self.nominal.items()
+        }
 
     def sample(self, num_tasks: int, gen: torch.Generator) -> Task:
         check_positive(num_tasks=num_tasks)
@@ -56,7 +67,10 @@ class PhysicalTasks(TaskDistribution):
         }
 
     def default_task(self) -> Task:
-        return {name: torch.tensor(value, dtype=self.dtype) for name, value in self.nominal.items()}
+        return {
+            name: torch.tensor(value, dtype=self.dtype)
+            for name, value in self.nominal.items()
+        }
 
     def check_task(self, task: Task, num_tasks: int | None = None) -> None:
         """Refuses, besides wrong shapes, parameters that are not positive."""
@@ -64,8 +78,8 @@ class PhysicalTasks(TaskDistribution):
         for name, leaf in task.items():
             if not bool((leaf > 0).all()):
                 raise ValueError(
-                    f"task[{name!r}] of {self.name} holds {leaf.min().item()}; it must be positive, "
-                    f"such as {self.nominal[name]}."
+                    f"task[{name!r}] of {self.name} holds {leaf.min().item()}; it must "
+                    f"be positive, such as {self.nominal[name]}."
                 )
 
 
@@ -99,7 +113,13 @@ class CartPoleTasks(PhysicalTasks):
     time_step = 0.02
     max_position = 2.4
     max_angle = 12 * 2 * math.pi / 360
-    nominal = {"gravity": 9.8, "masscart": 1.0, "masspole": 0.1, "length": 0.5, "force_mag": 10.0}  # noqa: RUF012
+    nominal = {  # noqa: RUF012
+        "gravity": 9.8,
+        "masscart": 1.0,
+        "masspole": 0.1,
+        "length": 0.5,
+        "force_mag": 10.0,
+    }
     default_ranges = {  # noqa: RUF012
         "gravity": (7.0, 13.0),
         "masscart": (0.5, 2.0),
@@ -111,18 +131,24 @@ class CartPoleTasks(PhysicalTasks):
     def reset(self, task: Task, noise: Tensor) -> Tensor:
         return 0.1 * noise - 0.05
 
-    def step(self, task: Task, state: Tensor, action: Tensor, noise: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    def step(
+        self, task: Task, state: Tensor, action: Tensor, noise: Tensor
+    ) -> tuple[Tensor, Tensor, Tensor]:
         x, velocity, angle, spin = state.unbind(-1)
         mass, length = task["masscart"] + task["masspole"], task["length"]
         pole = task["masspole"] / mass
         force = torch.where(action == 1, task["force_mag"], -task["force_mag"])
         cos, sin = angle.cos(), angle.sin()
         push = force / mass + pole * length * spin**2 * sin
-        spin_rate = (task["gravity"] * sin - cos * push) / (length * (4 / 3 - pole * cos**2))
+        spin_rate = (task["gravity"] * sin - cos * push) / (
+            length * (4 / 3 - pole * cos**2)
+        )
         acceleration = push - pole * length * spin_rate * cos
         rates = torch.stack([velocity, acceleration, spin, spin_rate], -1)
         state = state + self.time_step * rates
-        over = (state[..., 0].abs() > self.max_position) | (state[..., 2].abs() > self.max_angle)
+        over = (state[..., 0].abs() > self.max_position) | (
+            state[..., 2].abs() > self.max_angle
+        )
         return state, torch.ones_like(x), over
 
     def observe(self, task: Task, state: Tensor) -> Tensor:
@@ -136,18 +162,24 @@ class CartPoleTasks(PhysicalTasks):
         step ends the episode. The acceleration depends on the spin, so the bound is improved until it
         settles.
         """
-        low, high = ({name: pair[i] for name, pair in self.ranges.items()} for i in (0, 1))
+        low, high = (
+            {name: pair[i] for name, pair in self.ranges.items()} for i in (0, 1)
+        )
         tau, start, sin = self.time_step, 0.05, math.sin(self.max_angle)
         pole = high["masspole"] / (high["masspole"] + low["masscart"])
 
         def fastest(acceleration: float, width: float) -> float:
             return start + math.sqrt(2 * acceleration * width) + acceleration * tau
 
-        spin = most = 2 * self.max_angle / tau  # faster than this, the next step leaves the window
-        for cap in 20 * [most] + [math.inf]:  # without the cap for the step that ends the episode
+        # faster than this, the next step leaves the window
+        spin = most = 2 * self.max_angle / tau
+        # without the cap for the step that ends the episode
+        for cap in 20 * [most] + [math.inf]:
             whirl = pole * high["length"] * min(spin, cap) ** 2 * sin
             push = high["force_mag"] / (low["masscart"] + low["masspole"]) + whirl
-            spin_rate = (high["gravity"] * sin + push) / (low["length"] * (4 / 3 - pole))
+            spin_rate = (high["gravity"] * sin + push) / (
+                low["length"] * (4 / 3 - pole)
+            )
             spin = fastest(spin_rate, 2 * self.max_angle)
         acceleration = push + pole * high["length"] * spin_rate
         velocity = fastest(acceleration, 2 * self.max_position) + acceleration * tau
@@ -184,12 +216,18 @@ class PendulumTasks(PhysicalTasks):
     time_step = 0.05
     max_speed = 8.0
     nominal = {"g": 10.0, "m": 1.0, "l": 1.0}  # noqa: RUF012
-    default_ranges = {"g": (7.0, 13.0), "m": (0.5, 1.5), "l": (0.5, 1.5)}  # noqa: RUF012
+    default_ranges = {  # noqa: RUF012
+        "g": (7.0, 13.0),
+        "m": (0.5, 1.5),
+        "l": (0.5, 1.5),
+    }
 
     def reset(self, task: Task, noise: Tensor) -> Tensor:
         return (2 * noise - 1) * noise.new_tensor([math.pi, 1.0])
 
-    def step(self, task: Task, state: Tensor, action: Tensor, noise: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    def step(
+        self, task: Task, state: Tensor, action: Tensor, noise: Tensor
+    ) -> tuple[Tensor, Tensor, Tensor]:
         angle, speed = state.unbind(-1)
         torque = action[..., 0].clamp(-self.action_limit, self.action_limit)
         upright = torch.remainder(angle + math.pi, 2 * math.pi) - math.pi

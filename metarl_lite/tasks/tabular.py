@@ -33,7 +33,8 @@ class TabularMDP(TaskDistribution):
 
     name = "tabular-mdp"
     discrete = True
-    noise_size = 3  # one number for the transition, two for the normal noise of the reward
+    # one number for the transition, two for the normal noise of the reward
+    noise_size = 3
 
     def __init__(
         self,
@@ -46,8 +47,9 @@ class TabularMDP(TaskDistribution):
         check_positive(num_states=num_states, num_actions=num_actions, horizon=horizon)
         if not 0 <= reward_noise < math.inf:
             raise ValueError(
-                f"reward_noise = {reward_noise}: a standard deviation is finite and at least 0; "
-                "use reward_noise=1.0, or reward_noise=0 for deterministic rewards."
+                f"reward_noise = {reward_noise}: a standard deviation is finite and at "
+                "least 0; use reward_noise=1.0, or reward_noise=0 for deterministic "
+                "rewards."
             )
         self.observation_size, self.action_size = num_states, num_actions
         self.horizon, self.reward_noise, self.dtype = horizon, reward_noise, dtype
@@ -57,27 +59,46 @@ class TabularMDP(TaskDistribution):
     def sample(self, num_tasks: int, gen: torch.Generator) -> Task:
         check_positive(num_tasks=num_tasks)
         # Exponential numbers, brought to the sum 1, are Dirichlet(1, ..., 1).
-        lengths = -torch.log1p(-uniform((num_tasks, *self.task_shape["transitions"]), gen, self.dtype))
+        lengths = -torch.log1p(
+            -uniform((num_tasks, *self.task_shape["transitions"]), gen, self.dtype)
+        )
         rewards = 1 + normal((num_tasks, *self.task_shape["rewards"]), gen, self.dtype)
-        return {"transitions": lengths / lengths.sum(-1, keepdim=True), "rewards": rewards}
+        return {
+            "transitions": lengths / lengths.sum(-1, keepdim=True),
+            "rewards": rewards,
+        }
 
     def default_task(self) -> Task:
         return index_task(self.sample(1, generator(0)), 0)
 
     def reset(self, task: Task, noise: Tensor) -> Tensor:
-        return torch.zeros((*noise.shape[:-1], 1), dtype=torch.long, device=noise.device)
+        return torch.zeros(
+            (*noise.shape[:-1], 1), dtype=torch.long, device=noise.device
+        )
 
-    def step(self, task: Task, state: Tensor, action: Tensor, noise: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    def step(
+        self, task: Task, state: Tensor, action: Tensor, noise: Tensor
+    ) -> tuple[Tensor, Tensor, Tensor]:
         lead, size = action.shape, self.observation_size
         pair = state * self.action_size + action.unsqueeze(-1)  # [..., 1] which (s, a)
-        rows = task["transitions"].flatten(-3, -2).expand(*lead, -1, size)  # [..., S * A, S]
-        row = rows.gather(-2, pair.unsqueeze(-1).expand(*lead, 1, size)).squeeze(-2)  # [..., S]
-        mean = task["rewards"].flatten(-2).expand(*lead, -1).gather(-1, pair).squeeze(-1)
+        # [..., S * A, S]
+        rows = task["transitions"].flatten(-3, -2).expand(*lead, -1, size)
+        # [..., S]
+        row = rows.gather(-2, pair.unsqueeze(-1).expand(*lead, 1, size)).squeeze(-2)
+        mean = (
+            task["rewards"].flatten(-2).expand(*lead, -1).gather(-1, pair).squeeze(-1)
+        )
         reward = mean + self.reward_noise * box_muller(noise[..., 1], noise[..., 2])
-        return pick(row, noise[..., :1]), reward, torch.zeros_like(reward, dtype=torch.bool)
+        return (
+            pick(row, noise[..., :1]),
+            reward,
+            torch.zeros_like(reward, dtype=torch.bool),
+        )
 
     def observe(self, task: Task, state: Tensor) -> Tensor:
-        return torch.nn.functional.one_hot(state.squeeze(-1), self.observation_size).to(self.dtype)
+        return torch.nn.functional.one_hot(state.squeeze(-1), self.observation_size).to(
+            self.dtype
+        )
 
     def check_task(self, task: Task, num_tasks: int | None = None) -> None:
         """Refuses, besides wrong shapes, transitions that are not probabilities."""
@@ -86,9 +107,10 @@ class TabularMDP(TaskDistribution):
         sums = rows.sum(-1)
         if bool((rows < 0).any()) or bool(((sums - 1).abs() > 1e-4).any()):
             raise ValueError(
-                f"task['transitions'] of {self.name} has a least entry of {rows.min().item():.4g} and rows "
-                f"that sum to {sums.min().item():.4g} ... {sums.max().item():.4g}; every row [s, a, :] must "
-                "hold probabilities, at least 0 and with the sum 1: divide it by its sum."
+                f"task['transitions'] of {self.name} has a least entry of "
+                f"{rows.min().item():.4g} and rows that sum to {sums.min().item():.4g} "
+                f"... {sums.max().item():.4g}; every row [s, a, :] must hold "
+                "probabilities, at least 0 and with the sum 1: divide it by its sum."
             )
 
 

@@ -46,15 +46,29 @@ class TwoStep(TaskDistribution):
     reward_probabilities = (0.1, 0.9)  # of the bad place and of the good one
     switch_probability = 0.025
 
-    def __init__(self, horizon: int = 200, vary_transitions: bool = True, dtype: torch.dtype = torch.float32) -> None:
+    def __init__(
+        self,
+        horizon: int = 200,
+        vary_transitions: bool = True,
+        dtype: torch.dtype = torch.float32,
+    ) -> None:
         check_positive(horizon=horizon)
-        self.horizon, self.vary_transitions, self.dtype = horizon, vary_transitions, dtype
+        self.horizon, self.vary_transitions, self.dtype = (
+            horizon,
+            vary_transitions,
+            dtype,
+        )
         self.task_shape = {"good": (), "common": ()}
 
     def sample(self, num_tasks: int, gen: torch.Generator) -> Task:
         check_positive(num_tasks=num_tasks)
-        good, common = torch.randint(1, 3, (2, num_tasks), generator=gen, device=gen.device)
-        return {"good": good, "common": common if self.vary_transitions else torch.ones_like(common)}
+        good, common = torch.randint(
+            1, 3, (2, num_tasks), generator=gen, device=gen.device
+        )
+        return {
+            "good": good,
+            "common": common if self.vary_transitions else torch.ones_like(common),
+        }
 
     def default_task(self) -> Task:
         return {"good": torch.tensor(1), "common": torch.tensor(1)}
@@ -63,10 +77,13 @@ class TwoStep(TaskDistribution):
         good = task["good"].expand(noise.shape[:-1])
         return torch.stack([torch.zeros_like(good), good], -1)
 
-    def step(self, task: Task, state: Tensor, action: Tensor, noise: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    def step(
+        self, task: Task, state: Tensor, action: Tensor, noise: Tensor
+    ) -> tuple[Tensor, Tensor, Tensor]:
         (place, good), (chance, change) = state.unbind(-1), noise.unbind(-1)
         first = place == 0
-        usual = torch.where(action == 0, task["common"], 3 - task["common"])  # 3 - place is the other place
+        # 3 - place is the other place
+        usual = torch.where(action == 0, task["common"], 3 - task["common"])
         led = torch.where(chance < self.common_probability, usual, 3 - usual)
         pays = noise.new_tensor(self.reward_probabilities)[(place == good).long()]
         good = torch.where(~first & (change < self.switch_probability), 3 - good, good)
@@ -82,6 +99,7 @@ class TwoStep(TaskDistribution):
         for name, leaf in task.items():
             if bool(((leaf != 1) & (leaf != 2)).any()):
                 raise ValueError(
-                    f"task[{name!r}] of {self.name} runs from {leaf.min().item()} to {leaf.max().item()}; it is one "
-                    "of the two places at the second stage, 1 or 2."
+                    f"task[{name!r}] of {self.name} runs from {leaf.min().item()} to "
+                    f"{leaf.max().item()}; it is one of the two places at the second "
+                    "stage, 1 or 2."
                 )

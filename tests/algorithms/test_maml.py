@@ -18,7 +18,7 @@ from torch import Tensor
 
 from metarl_lite.algorithms.configs import ALGORITHMS, MAMLConfig
 from metarl_lite.algorithms.inner import adapt, inner_loop
-from metarl_lite.algorithms.maml import History, maml, meta_gradient
+from metarl_lite.algorithms.maml import MAMLHistory, maml, meta_gradient
 from metarl_lite.losses import policy_gradient
 from metarl_lite.oracles.meta_gradient import bandit_meta_gradient, quadratic_meta_gradient
 from metarl_lite.policies.base import tile
@@ -245,7 +245,7 @@ def test_query_episodes_are_fresh() -> None:
 # --- training -------------------------------------------------------------------------------------------------------
 
 
-def train(seed: int, **options: Any) -> tuple[MLPPolicy, History]:
+def train(seed: int, **options: Any) -> tuple[MLPPolicy, MAMLHistory]:
     tasks = PointGoal(horizon=20)
     config = MAMLConfig(**{"iterations": 3, "num_tasks": 4, "episodes": 5, **options})
     return maml(tasks, MLPPolicy.for_tasks(tasks, generator(0), hidden=(8,)), config, generator(seed))
@@ -314,7 +314,7 @@ def test_callback_can_stop_training() -> None:
     tasks = PointGoal(horizon=5)
     seen: list[int] = []
 
-    def stop(iteration: int, policy: MLPPolicy, history: History) -> bool:
+    def stop(iteration: int, policy: MLPPolicy, history: MAMLHistory) -> bool:
         seen.append(iteration)
         return iteration == 1
 
@@ -330,7 +330,7 @@ def test_callback_can_stop_training() -> None:
 
 
 def test_interruption_returns_what_was_trained(capsys: pytest.CaptureFixture[str]) -> None:
-    def interrupt(iteration: int, policy: MLPPolicy, history: History) -> None:
+    def interrupt(iteration: int, policy: MLPPolicy, history: MAMLHistory) -> None:
         if iteration == 1:
             raise KeyboardInterrupt
 

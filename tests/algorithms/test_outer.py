@@ -18,7 +18,7 @@ from torch.distributions import Categorical, Independent, Normal, kl_divergence
 
 from metarl_lite.algorithms.configs import MAMLConfig
 from metarl_lite.algorithms.inner import adapt, inner_loop, sample, step_sizes
-from metarl_lite.algorithms.maml import OUTER, History, maml, meta_gradient
+from metarl_lite.algorithms.maml import OUTER, MAMLHistory, maml, meta_gradient
 from metarl_lite.algorithms.outer import mean_kl, readapt
 from metarl_lite.losses import LOSSES, clipped
 from metarl_lite.optim import conjugate_gradient, line_search, to_params, to_vector
@@ -383,7 +383,7 @@ def test_the_rate_falls_on_a_straight_line(outer: str) -> None:
 # --- both in training -------------------------------------------------------------------------------------------------
 
 
-def train(seed: int, outer: str, callback: Any = None, **options: Any) -> tuple[MLPPolicy, History]:
+def train(seed: int, outer: str, callback: Any = None, **options: Any) -> tuple[MLPPolicy, MAMLHistory]:
     tasks = PointGoal(horizon=20)
     config = MAMLConfig(**{"iterations": 3, "num_tasks": 4, "episodes": 5, **options})
     start = MLPPolicy.for_tasks(tasks, generator(0), hidden=(8,))
@@ -409,7 +409,7 @@ def test_the_history_has_what_each_update_sees() -> None:
 
 @pytest.mark.parametrize("outer", ["trpo", "promp"])
 def test_interruption_returns_what_was_trained(outer: str, capsys: pytest.CaptureFixture[str]) -> None:
-    def interrupt(iteration: int, policy: MLPPolicy, history: History) -> None:
+    def interrupt(iteration: int, policy: MLPPolicy, history: MAMLHistory) -> None:
         if iteration == 1:
             raise KeyboardInterrupt
 

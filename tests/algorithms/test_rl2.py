@@ -20,7 +20,7 @@ from torch.distributions import Categorical, Independent, Normal
 from metarl_lite import ram
 from metarl_lite.algorithms import actor_critic
 from metarl_lite.algorithms.actor_critic import a2c, judge, ppo, trial_loss, with_trial_advantages
-from metarl_lite.algorithms.configs import MAMLConfig, RL2Config
+from metarl_lite.algorithms.configs import MAMLConfig, Now, RL2Config
 from metarl_lite.algorithms.maml import maml
 from metarl_lite.algorithms.rl2 import RL2History, rl2
 from metarl_lite.evaluate.curves import trial_returns
@@ -62,7 +62,7 @@ class Noted:
 
 def gradient(update: Any, policy: GRUPolicy, theta: Params, batch: Rollout, config: RL2Config, bonus: float) -> Tensor:
     noted = Noted()
-    update(policy, theta, noted, batch, config, bonus, generator(7))
+    update(policy, theta, noted, batch, config, Now(config.discount, bonus), generator(7))
     return noted.gradients[0]
 
 
@@ -188,7 +188,7 @@ def ready(name: str, config: RL2Config) -> tuple[GRUPolicy, Rollout, Tensor, Ten
     tasks, options = BATCHES[name]
     policy, batch = some_batch(tasks, **options)
     chosen, values, _ = judge(policy, policy.params(), policy.inputs(batch), batch, config)
-    batch, targets = with_trial_advantages(batch, values.detach(), config)
+    batch, targets = with_trial_advantages(batch, values.detach(), config, config.discount)
     old = policy.log_prob_of(chosen, batch.actions).detach()
     return policy, batch, targets, old + 0.25 * normal(tuple(old.shape), generator(8), F64)
 
@@ -254,7 +254,7 @@ def test_minibatches_of_ppo_are_whole_trials_and_an_epoch_is_all_of_them(minibat
     batch = trial(tasks, policy, policy.params(), tasks.sample(6, generator(1)), 3, generator(2))
     inputs, policy.seen = policy.inputs(batch), []
     config = replace(CONFIG, algorithm="ppo", epochs=2, minibatches=minibatches)
-    ppo(policy, policy.params(), noted, batch, config, 0.0, generator(3))
+    ppo(policy, policy.params(), noted, batch, config, Now(config.discount, 0.0), generator(3))
     assert len(noted.gradients) == 2 * minibatches
     first, *parts = policy.seen  # the pass over all trials comes first
     assert torch.equal(first, inputs)
@@ -522,11 +522,11 @@ def test_the_trials_of_a_task_stand_in_a_row(monkeypatch: pytest.MonkeyPatch) ->
 def test_the_rate_the_bonus_and_the_discount_move_on_straight_lines(monkeypatch: pytest.MonkeyPatch) -> None:
     met: list[tuple[float, float, float]] = []
 
-    def watched(policy: Any, theta: Any, adam: Any, batch: Any, config: Any, bonus: float, gen: Any) -> Any:
-        met.append((adam.optimiser.param_groups[0]["lr"], bonus, config.discount))
-        return a2c(policy, theta, adam, batch, config, bonus, gen)
+    def watched(policy: Any, theta: Any, adam: Any, batch: Any, config: Any, now: Now, gen: Any) -> Any:
+        met.append((adam.optimiser.param_groups[0]["lr"], now.entropy, now.discount))
+        return a2c(policy, theta, adam, batch, config, now, gen)
 
-    monkeypatch.setitem(actor_critic.UPDATES, "a2c", watched)
+    monkeypatch.setitem(actor_critic.STEPS, "a2c", watched)
     config = replace(TINY, iterations=4, lr=0.1, final_lr=0.02, entropy=0.4, final_entropy=0.2, discount=0.5)
     tiny(replace(config, final_discount=0.9))
     expected = torch.tensor([(0.1, 0.4, 0.5), (0.08, 0.35, 0.6), (0.06, 0.3, 0.7), (0.04, 0.25, 0.8)])

@@ -25,7 +25,7 @@ import torch
 from tqdm import tqdm
 
 from metarl_lite.algorithms.configs import MAMLConfig
-from metarl_lite.algorithms.maml import OUTER, History, maml
+from metarl_lite.algorithms.maml import OUTER, MAMLHistory, maml
 from metarl_lite.evaluate.curves import adaptation_curve
 from metarl_lite.experiments import FRESH_SEED, TUNED
 from metarl_lite.lesson import plot
@@ -106,7 +106,7 @@ def maml_seed(seed: int, config: MAMLConfig, seconds: float) -> tuple[float, int
     clock = {"spent": 0.0, "since": time.perf_counter()}
     tests: list[tuple[float, int, float]] = []  # seconds, iterations, return
 
-    def test_now(iteration: int, policy: MLPPolicy, history: History) -> bool:
+    def test_now(iteration: int, policy: MLPPolicy, history: MAMLHistory) -> bool:
         clock["spent"] += time.perf_counter() - clock["since"]  # evaluation is not training time
         if (iteration + 1) % 5 == 0:
             curve = adaptation_curve(tasks, policy, test, config, generator(FRESH_SEED + 1))

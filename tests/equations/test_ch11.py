@@ -85,7 +85,7 @@ def test_eq_trial_objective() -> None:
         objective = objective + probability * sum(0.9**j * batch.rewards[n, j, 0] for j in range(3))
         one = Rollout(**{k: v[n : n + 1] for k, v in vars(batch).items() if v is not None})
         chosen, values, _ = judge(policy, theta, policy.inputs(one), one, PLAIN)
-        ready, targets = with_trial_advantages(one, torch.zeros_like(values), PLAIN)
+        ready, targets = with_trial_advantages(one, torch.zeros_like(values), PLAIN, PLAIN.discount)
         assert ready.advantages is not None
         # The objective's own discount: step j counts gamma^j, which A2C leaves out, as all of its kind do.
         ready = replace(ready, advantages=ready.advantages * 0.9 ** torch.arange(3, dtype=F64).reshape(1, 3, 1))
@@ -196,7 +196,7 @@ def test_eq_a2c_loss(bonus: float) -> None:
     task = {"probabilities": torch.tensor([[0.2, 0.9], [0.2, 0.9], [0.7, 0.4], [0.7, 0.4]], dtype=F64)}
     batch = trial(tasks, policy, theta, task, 2, generator(1))
     chosen, values, _ = judge(policy, theta, policy.inputs(batch), batch, config)
-    ready, targets = with_trial_advantages(batch, values.detach(), config)
+    ready, targets = with_trial_advantages(batch, values.detach(), config, config.discount)
     torch.testing.assert_close(targets, trial_gae(batch, values.detach(), 0.99, 0.95) + values.detach())
     old = policy.log_prob_of(chosen, batch.actions).detach()
     loss, seen = trial_loss(policy, chosen, values, ready, targets, old, config, bonus)

@@ -9,15 +9,9 @@ import pytest
 import torch
 from torch import Tensor
 
-from metarl_lite.evaluate.probe import (
-    Rounds,
-    interaction,
-    linear_probe,
-    play_two_step,
-    posterior_means,
-    r_squared,
-    stay_probabilities,
-)
+from metarl_lite.evaluate.beliefs import posterior_means
+from metarl_lite.evaluate.probe import linear_probe, r_squared
+from metarl_lite.evaluate.two_step import Rounds, interaction, play_two_step, stay_probabilities
 from metarl_lite.policies.belief import BeliefPolicy
 from metarl_lite.policies.gru import GRUPolicy
 from metarl_lite.rng import generator, normal, uniform

@@ -10,17 +10,14 @@ import pytest
 import torch
 from torch import Tensor
 
-from metarl_lite.evaluate.probe import (
+from metarl_lite.evaluate.beliefs import goal_posterior, posterior_means
+from metarl_lite.evaluate.probe import linear_probe, r_squared, r_squared_interval
+from metarl_lite.evaluate.two_step import (
     Rounds,
     bayes_rule,
     delta_rule,
-    goal_posterior,
     interaction,
-    linear_probe,
     play_two_step,
-    posterior_means,
-    r_squared,
-    r_squared_interval,
     rounds,
     stay_probabilities,
 )

@@ -14,6 +14,7 @@ import matplotlib as mpl
 import numpy as np
 import pytest
 import torch
+from matplotlib.figure import Figure
 from PIL import Image
 
 from metarl_lite.lesson import page, plot
@@ -25,11 +26,11 @@ Bundle = tuple[dict[str, str], dict[str, Any]]
 @pytest.fixture
 def published(monkeypatch: pytest.MonkeyPatch) -> list[Bundle]:
     bundles: list[Bundle] = []
-    monkeypatch.setattr(plot, "publish", lambda data, metadata=None: bundles.append((data, metadata or {})))
+    monkeypatch.setattr(plot.charts, "publish", lambda data, metadata=None: bundles.append((data, metadata or {})))
     return bundles
 
 
-def every_chart() -> plot.Figure:
+def every_chart() -> Figure:
     """A figure in which every helper draws something, from tensors with grad, arrays and lists."""
     gen = torch.Generator().manual_seed(0)
     fig, axes = plot.figure(width=8, height=9, columns=2, rows=4)
@@ -136,7 +137,7 @@ def test_matplotlib_is_left_as_it_was(published: list[Bundle]) -> None:
 
 def test_pyplot_is_never_imported_and_a_script_gets_the_alt_text() -> None:
     script = (
-        "import sys; from metarl_lite import plot; fig, ax = plot.figure(); plot.curve(ax, [0, 1], [0, 1]);"
+        "import sys; from metarl_lite.lesson import plot; fig, ax = plot.figure(); plot.curve(ax, [0, 1], [0, 1]);"
         f"plot.show(fig, {ALT!r}); assert 'matplotlib.pyplot' not in sys.modules and 'IPython' not in sys.modules"
     )
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)

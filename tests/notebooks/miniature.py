@@ -98,7 +98,10 @@ Perhaps.
 def build() -> Notebook:
     """The miniature, as it is stored after a run that took 12.3 seconds."""
     markdown, code, output = nbformat.v4.new_markdown_cell, nbformat.v4.new_code_cell, nbformat.v4.new_output
-    shown = {"text/markdown": "`metarl_lite.algorithms.inner.adapt`\n\n```python\ndef adapt(): ...\n```", "text/plain": "# adapt"}
+    shown = {
+        "text/markdown": "`metarl_lite.algorithms.inner.adapt`\n\n```python\ndef adapt(): ...\n```",
+        "text/plain": "# adapt",
+    }
     picture = output(
         "display_data",
         data={"image/png": "aGFsbG8=", "text/plain": f"[Figure: {ALT}]"},

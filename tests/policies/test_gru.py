@@ -10,7 +10,8 @@ import torch
 from torch import Tensor
 
 from metarl_lite.checkpoint import load, save
-from metarl_lite.policies.gru import GRUPolicy, keyed
+from metarl_lite.policies.gru import GRUPolicy
+from metarl_lite.policies.keyed import keyed
 from metarl_lite.policies.mlp import MLPPolicy
 from metarl_lite.rng import generator, normal
 from metarl_lite.rollout import trial

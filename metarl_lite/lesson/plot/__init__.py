@@ -19,9 +19,11 @@ from .charts import (
     show,
     trajectories,
 )
+from .style import array, look
 
 __all__ = [
     "animate",
+    "array",
     "bars",
     "batch",
     "beliefs",
@@ -30,6 +32,7 @@ __all__ = [
     "heat",
     "histogram",
     "legend",
+    "look",
     "memory",
     "probe",
     "reference",
