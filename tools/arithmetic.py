@@ -45,7 +45,13 @@ ARITHMETICS: dict[str, dict[str, str]] = {
     "native": {},
     "compatible": {"ATEN_CPU_CAPABILITY": "default", "MKL_CBWR": "COMPATIBLE"},
     "avx2": {"ATEN_CPU_CAPABILITY": "avx2", "MKL_CBWR": "AVX2"},
-    "threads": {"OMP_NUM_THREADS": "2", "MKL_NUM_THREADS": "2", "METARL_TEST_THREADS": "2"},
+    # Threads that wait passively: on a machine that has other work, spinning for each other takes most of the time.
+    "threads": {
+        "OMP_NUM_THREADS": "2",
+        "MKL_NUM_THREADS": "2",
+        "METARL_TEST_THREADS": "2",
+        "OMP_WAIT_POLICY": "passive",
+    },
 }
 UNIT = ["tests", "--ignore=tests/site", "--ignore=tests/notebooks"]
 NOTEBOOKS = "tests/notebooks/test_nbval.py"
