@@ -28,13 +28,14 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
-.PHONY: help setup book serve test test-all execute lint bench set-repo clean
+.PHONY: help setup book serve test test-all test-arithmetic execute lint bench set-repo clean
 
 help: ## this list
 	@echo "make book        render the book into _build/html (first time: a few minutes of installing, then half a minute)"
 	@echo "make serve       serve the rendered book on http://localhost:$(PORT)  (PORT=...)"
 	@echo "make test        everything but the slow tests; at most 20 minutes on two cores  (ARGS=... for pytest)"
 	@echo "make test-all    everything; may take hours"
+	@echo "make test-arithmetic  the tests as four processors would compute them, and how much room tolerances have; an hour or two"
 	@echo "make execute     run the notebooks anew, in place, and record their seconds  (CH=06 for one chapter)"
 	@echo "make lint        ruff and mypy"
 	@echo "make bench       time and memory, as a table and as _build/bench.json"
@@ -114,6 +115,9 @@ test: .venv/.installed-test
 test-all: .venv/.installed-test
 	@$(PY) -m tools.chromium
 	@$(PY) -m pytest -m "" $(ARGS)
+
+test-arithmetic: .venv/.installed-test
+	@$(PY) -m tools.arithmetic $(ARGS)
 
 lint: .venv/.installed-test
 	@$(PY) -m ruff check .

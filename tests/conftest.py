@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import os
 
-# Before torch is imported, here and in the kernels that the notebook tests start.
-os.environ["OMP_NUM_THREADS"] = os.environ["MKL_NUM_THREADS"] = "1"
+# Before torch is imported, here and in the kernels that the notebook tests start. tools/arithmetic.py asks for two.
+os.environ["OMP_NUM_THREADS"] = os.environ["MKL_NUM_THREADS"] = os.environ.get("METARL_TEST_THREADS", "1")
 os.environ["TQDM_DISABLE"] = "1"  # a test's captured output needs no progress bars
 
 import matplotlib
@@ -14,7 +14,7 @@ import torch
 
 # Equality to the bit holds for one thread. Agg is chosen here and not through MPLBACKEND, which kernels would
 # inherit: a notebook keeps Jupyter's own backend.
-torch.set_num_threads(1)
+torch.set_num_threads(int(os.environ["OMP_NUM_THREADS"]))
 matplotlib.use("Agg")
 
 SLOW_GUARD_S = 4 * 3600

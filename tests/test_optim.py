@@ -142,7 +142,8 @@ def check_solves(function: Any) -> None:
         for tolerance, close in ((1e-10, 1e-5), (1e-26, 1e-11)):
             x = function(lambda v: matrix @ v, b, 2 * size, tolerance)  # noqa: B023  (used before the next matrix)
             residual = (matrix @ x - b).norm() / b.norm()
-            assert residual <= close, (size, residual)
+            # by design: it ends at the first residual below; what it ends at and what is left differ by rounding
+            assert residual <= close * (1 + 1e-6), (size, residual)
             # An error in x is at most 30 times as large: the ratio of the extreme eigenvalues.
             assert (x - expected).norm() <= 30 * close * expected.norm(), size
 

@@ -118,8 +118,11 @@ def adapted(policy: MLPPolicy, theta: Params, support: list[Rollout], config: MA
 
 
 def check_finite_differences(adapted: Any, algorithm: str, steps: int = 1, family: str = "continuous") -> None:
-    """The outer gradient, with the episodes held fixed, in every parameter: the carried rates are some of them."""
-    config = MAMLConfig(algorithm=algorithm, inner_steps=steps, inner_lr=0.2, episodes=4)
+    """The outer gradient, with the episodes held fixed, in every parameter: the carried rates are some of them.
+
+    The rates are small: three steps at four times of them run away, to a loss of 66 000, and differences drown.
+    """
+    config = MAMLConfig(algorithm=algorithm, inner_steps=steps, inner_lr=0.05, episodes=4)
     policy, theta, batches = small(family, config)
 
     def loss(params: Params) -> Tensor:
@@ -180,7 +183,7 @@ def test_an_adaptation_curve_uses_the_carried_rates() -> None:
     def curve(policy: MLPPolicy, **options: Any) -> Tensor:
         return adaptation_curve(tasks, policy, test, dataclasses.replace(config, **options), generator(2))
 
-    assert torch.equal(curve(plain.with_rates(0.1)), curve(plain, algorithm="maml", inner_lr=0.1))
+    torch.testing.assert_close(curve(plain.with_rates(0.1)), curve(plain, algorithm="maml", inner_lr=0.1))
     assert not torch.equal(curve(plain.with_rates(0.1)), curve(plain.with_rates(0.2)))
     standing = curve(plain.with_rates(0.0))
     assert torch.equal(standing, curve(plain, algorithm="maml", inner_lr=1e-300))

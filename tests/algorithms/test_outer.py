@@ -145,7 +145,7 @@ def check_trust_region(search: Any, family: str = "continuous", steps: int = 4, 
             moved = not torch.equal(to_vector(before), to_vector(one.theta))
             assert moved == bool(seen["accepted"])
             kl = one.divergence(old, new, query).item()
-            assert kl <= one.config.max_kl * (1 + 1e-9)
+            assert kl <= one.config.max_kl * (1 + 1e-9)  # by design: the search ends anywhere below
             assert seen["kl"] == pytest.approx(kl, rel=1e-6, abs=1e-14)
             if moved:
                 assert one.gain(old, new, query) > one.gain(old, old, query)
@@ -210,8 +210,12 @@ def full_step(one: Setting, task: Task, noise: list[Noise]) -> tuple[Tensor, dic
         seen.append(step)
         return start, 0.0, True
 
+    def solve(product: Any, b: Tensor, iterations: int) -> Tensor:
+        return conjugate_gradient(product, b, iterations, tolerance=1e-26)  # by default it stops at a residual of 1e-5
+
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(outer_module, "line_search", spy)
+        patch.setattr(outer_module, "conjugate_gradient", solve)
         reported = OUTER["trpo"](one.theta, one.config).step(one.tasks, one.policy, task, noise)[1]
     return seen[0], reported
 
@@ -246,7 +250,7 @@ def test_the_step_is_the_natural_gradient_of_so_many_episodes(family: str, episo
     task, noise = one.draw()
     step, _ = full_step(one, task, noise)
     expected = dense_step(one, task, noise, episodes)
-    assert (step - expected).norm() < 1e-4 * expected.norm()
+    assert (step - expected).norm() < 1e-8 * expected.norm()  # both solvers have converged
     if episodes < 4:  # all of them give another direction
         assert (step - dense_step(one, task, noise, 4)).norm() > 1e-2 * expected.norm()
 

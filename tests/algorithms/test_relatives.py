@@ -294,7 +294,7 @@ def test_each_relative_solves_a_trivial_family(algorithm: str) -> None:
     _, history = maml(tasks, policy, config, generator(1))
     before, after = torch.tensor(history.returns[-20:]).mean(0).tolist()
     assert 0.35 < before < 0.65  # it cannot know before it has pulled
-    assert after > 0.95
+    assert after > 0.9  # statistical: .969 to 1 in five seeds of each; who does not learn gets .5
 
 
 def test_zero_inner_steps_are_one_and_the_same_for_all_who_take_gradients() -> None:
@@ -351,7 +351,7 @@ def test_the_gradient_takes_the_algorithms_rates(algorithm: str) -> None:
     rates = step_sizes(params, config)
     phi = {name: p - rates[name] * slope[name] if name in rates else p for name, p in params.items()}
     again = sample(tasks, policy, phi, task, config, noise[-1])
-    assert torch.equal(again.actions, query.actions)
+    torch.testing.assert_close(again.actions, query.actions)
     expected = torch.autograd.grad(policy_gradient(policy, phi, query).sum(), list(theta.values()))
     for name, g, e in zip(theta, grads, expected, strict=True):
         torch.testing.assert_close(g, e, rtol=1e-9, atol=1e-12, msg=name)

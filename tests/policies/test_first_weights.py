@@ -13,7 +13,8 @@ import torch
 from torch import Tensor
 
 from metarl_lite.policies.belief import BeliefPolicy
-from metarl_lite.policies.gru import GRUPolicy, keyed
+from metarl_lite.policies.gru import GRUPolicy
+from metarl_lite.policies.keyed import keyed
 from metarl_lite.policies.mlp import MLPPolicy
 from metarl_lite.rng import generator
 from metarl_lite.tasks import BernoulliBandit, CartPoleTasks, PendulumTasks, PointGoal
