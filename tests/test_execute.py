@@ -263,17 +263,20 @@ def test_a_signal_is_noted_and_raises_only_where_it_may() -> None:
 # --- What is stored ---------------------------------------------------------------------------------------------------
 
 
-@contextlib.contextmanager
-def without_root() -> Iterator[None]:
-    """Permissions hold for root too."""
-    root = hasattr(os, "geteuid") and os.geteuid() == 0
-    if root:
-        os.seteuid(65534)
-    try:
-        yield
-    finally:
+def without_root(function: Callable[..., Any]) -> Callable[..., Any]:
+    """The function, such that permissions hold for root too."""
+
+    def called(*args: Any, **options: Any) -> Any:
+        root = hasattr(os, "geteuid") and os.geteuid() == 0
         if root:
-            os.seteuid(0)
+            os.seteuid(65534)
+        try:
+            return function(*args, **options)
+        finally:
+            if root:
+                os.seteuid(0)
+
+    return called
 
 
 def pretend_run(monkeypatch: pytest.MonkeyPatch, shown: str = "42\n") -> None:
@@ -289,22 +292,29 @@ def pretend_run(monkeypatch: pytest.MonkeyPatch, shown: str = "42\n") -> None:
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="a folder's permissions are of another kind there")
-def test_a_folder_that_cannot_be_written_to_is_told_before_anything_runs(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+@pytest.mark.parametrize("creates", ["TemporaryFile", "mkstemp"], ids=["from the start", "since it runs"])
+def test_a_folder_that_cannot_be_written_to_is_named(
+    creates: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    with tempfile.TemporaryDirectory() as name:  # pytest's own folders can be entered by their owner alone
-        path = stored(Path(name), "print(42)")
-        before = path.read_bytes()
-        path.parent.chmod(0o555)
-        monkeypatch.setattr(execute, "run", lambda *_: pytest.fail("it ran"))
-        try:
-            with without_root():
-                assert execute.main([str(path)]) == 1
-        finally:
-            path.parent.chmod(0o755)
-        assert f"{path} cannot be written: Permission denied" in capsys.readouterr().err
-        assert path.read_bytes() == before
-        assert list(path.parent.iterdir()) == [path]
+    path = stored(tmp_path, "print(42)")
+    before = path.read_bytes()
+    ran = []
+    pretend_run(monkeypatch)
+    monkeypatch.setattr(execute, "run", lambda notebook, *_: ran.append(notebook) or 1.0)
+    monkeypatch.setattr(tempfile, creates, without_root(getattr(tempfile, creates)))
+    tmp_path.chmod(0o555)
+    if creates == "mkstemp":  # until the notebook has run, all was well
+        monkeypatch.setattr(tempfile, "TemporaryFile", lambda dir: contextlib.nullcontext())
+    try:
+        assert execute.main([str(path)]) == 1
+    finally:
+        tmp_path.chmod(0o755)
+    assert len(ran) == (creates == "mkstemp"), "what cannot be stored is not run"
+    printed = capsys.readouterr().err
+    assert f"{path} cannot be written: Permission denied" in printed
+    assert "the stored file is as it was" in printed
+    assert path.read_bytes() == before
+    assert list(tmp_path.iterdir()) == [path]
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="the limit is one of Unix")

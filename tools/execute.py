@@ -245,5 +245,6 @@ if __name__ == "__main__":
     SIGNALS.catch()
     code = main()
     if SIGNALS.number:  # all is put away, and to take down torch would take another second
+        sys.stdout.flush()
         os._exit(code)
     sys.exit(code)
