@@ -14,7 +14,6 @@ from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
-import yaml
 from playwright.sync_api import Browser, Page, Route, sync_playwright
 
 from tools import chromium
@@ -22,12 +21,6 @@ from tools import chromium
 from .checks import Traffic
 
 ROOT = Path(__file__).resolve().parents[2]
-
-
-def toc() -> list[str]:
-    """The pages of the book in reading order, such as `book/01_generalisation_problem`."""
-    contents = yaml.safe_load((ROOT / "_toc.yml").read_text(encoding="utf-8"))
-    return [contents["root"], *(entry["file"] for part in contents["parts"] for entry in part["chapters"])]
 
 
 class _Quiet(SimpleHTTPRequestHandler):

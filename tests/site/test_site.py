@@ -11,11 +11,13 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Browser, Page, ViewportSize
 
-from . import checks
-from .conftest import ROOT, Build, toc
+from tools import contents
 
-PAGES = toc()
-NOTEBOOKS = [name for name in PAGES if (ROOT / f"{name}.ipynb").is_file()]
+from . import checks
+from .conftest import ROOT, Build
+
+PAGES = contents.pages()
+NOTEBOOKS = [path.relative_to(ROOT).with_suffix("").as_posix() for path in contents.notebooks()]
 DESKTOP: ViewportSize = {"width": 1280, "height": 900}
 PHONE: ViewportSize = {"width": 390, "height": 844}
 SCREENSHOTS = ROOT / "_build" / "screenshots"
