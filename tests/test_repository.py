@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ast
-import os
 import re
 import shutil
 import subprocess
@@ -19,7 +18,7 @@ import yaml
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
-from tools import chromium, set_repo
+from tools import set_repo
 from tools.set_repo import ROOT, Address
 
 NOTEBOOKS = sorted(path.name for path in (ROOT / "book").glob("*.ipynb"))
@@ -362,31 +361,3 @@ def test_makefile_help_tells_of_every_command() -> None:
 def test_nothing_that_runs_calls_sudo() -> None:
     lines = [line for name in ("Makefile", ".ci/run") for line in read(name).splitlines() if "sudo" in line]
     assert all(line.lstrip("\t@ ").startswith(("echo", "#")) for line in lines)
-
-
-@pytest.mark.skipif(not hasattr(os, "geteuid"), reason="there is no root on Windows")
-def test_without_a_browser_root_gets_one_and_others_the_command(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    calls: list[list[str]] = []
-
-    def run(command: list[str], **_: object) -> subprocess.CompletedProcess[str]:
-        calls.append(command)
-        return subprocess.CompletedProcess(command, 0, "", "")
-
-    monkeypatch.setattr(chromium, "find", lambda: None)
-    monkeypatch.setattr(chromium.shutil, "which", lambda name: f"/usr/bin/{name}")
-    monkeypatch.setattr(chromium.subprocess, "run", run)
-    monkeypatch.delenv("CI", raising=False)
-    monkeypatch.setattr(os, "geteuid", lambda: 1000)
-    chromium.main()
-    assert not calls
-    assert "are skipped" in capsys.readouterr().out
-
-    monkeypatch.setenv("CI", "true")
-    monkeypatch.setattr(os, "geteuid", lambda: 0)
-    chromium.main()
-    assert calls == [["apt-get", "update"], ["apt-get", "install", "-y", "chromium"]]
-    out = capsys.readouterr().out
-    assert "fail" in out
-    assert "sudo apt-get install -y chromium" in out
