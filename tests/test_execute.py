@@ -26,7 +26,7 @@ from tests.notebooks import miniature
 from tools import execute, notebook_format
 from tools.interrupts import Interrupted, Signals
 from tools.notebook_format import ROOT, absolute_paths, dumps, normalise, same_but_for_seconds, write
-from tools.setup_cell import setup_cell, version
+from tools.setup_cell import setup_cell
 
 ALT = "Return rises from -40 to -17 in five meta-iterations."
 
@@ -508,13 +508,3 @@ def test_writing_replaces_the_whole_file_or_nothing(tmp_path: Path, monkeypatch:
         write(path, "two\n")
     assert path.read_bytes() == b"one\n"
     assert list(tmp_path.iterdir()) == [path]
-
-
-def test_the_setup_cell_installs_the_version_of_the_package_and_prints_nothing() -> None:
-    import metarl_lite
-
-    assert version() == metarl_lite.__version__
-    assert f"@v{metarl_lite.__version__}" in setup_cell()
-    assert "--no-deps" in setup_cell()
-    done = subprocess.run([sys.executable, "-c", setup_cell()], cwd=ROOT, capture_output=True, text=True, check=False)
-    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")

@@ -7,14 +7,17 @@ import tomllib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
-from playwright.sync_api import Browser, Page, ViewportSize
 
 from tools import contents
 
 from . import checks
 from .conftest import ROOT, Build
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser, Page, ViewportSize
 
 PAGES = contents.pages()
 NOTEBOOKS = [path.relative_to(ROOT).with_suffix("").as_posix() for path in contents.notebooks()]
