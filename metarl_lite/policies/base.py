@@ -53,12 +53,8 @@ class Policy:
         discrete: bool,
         dtype: torch.dtype,
     ) -> None:
-        self.observation_size, self.action_size, self.discrete = (
-            observation_size,
-            action_size,
-            discrete,
-        )
-        self.dtype = dtype
+        self.observation_size, self.action_size = observation_size, action_size
+        self.discrete, self.dtype = discrete, dtype
         self._params: Params = {}
 
     @classmethod

@@ -148,11 +148,9 @@ class MLPPolicy(Policy):
     def distribution(self, params: Params, observations: Tensor) -> Distribution:
         """What the actions are drawn from: `mean` `[N, ..., A]` and `log_std` `[N, 1, ..., A]`, or `logits`."""
         output = self.forward(params, observations)
-        return (
-            {"logits": output}
-            if self.discrete
-            else {"mean": output, "log_std": self._log_std(params, output)}
-        )
+        if self.discrete:
+            return {"logits": output}
+        return {"mean": output, "log_std": self._log_std(params, output)}
 
     def log_prob(self, params: Params, observations: Tensor, actions: Tensor) -> Tensor:
         """log pi(a|s) of each action, `[N, ...]`."""
