@@ -402,7 +402,8 @@ def changed(name: str, value: Any) -> Mine:
         Mine(low=0.1), Mine(horizon=4), changed("table", torch.zeros(3)), changed("table", torch.ones(3).double()),
         changed("limits", np.array([0.0, 2.0])), changed("high", 3.0), changed("count", np.int64(8)),
         changed("far", -math.inf), changed("options", {"a": (1, 3), "b": torch.zeros(2)}),
-        changed("options", {"a": (1, 2), "b": torch.ones(2)}), changed("where", torch.device("meta")), changed("new", 1),
+        changed("options", {"a": (1, 2), "b": torch.ones(2)}), changed("new", 1),
+        changed("where", torch.device("meta")),
     ],
 )  # fmt: skip
 def test_numbers_texts_and_tensors_of_a_users_family_are_compared(other: Mine) -> None:
