@@ -749,17 +749,18 @@ def test_divergence_in_the_third_minibatch_leaves_the_iteration_out(
 KILLS = {"maml adam": 4, "maml trpo": 3, "maml promp": 3, "rl2 a2c": 3, "rl2 ppo": 4, "rl2 belief": 3}
 
 
-def ended(name: str, path: Path, every: int, chance: random.Random, number: int) -> list[str]:
+def ended(name: str, path: Path, every: int, chance: random.Random, number: int, least: int) -> list[str]:
     """Runs in another process, which is sent a signal at a random moment; what it had said by then.
 
-    The moment is a random one after a random iteration. Whether it falls into an iteration, into a writing, or after
-    the end, all must be well.
+    The moment is a random one after a random line that it says, from line `least` on; the first says that it begins,
+    then comes one for each iteration. Whether it falls into an iteration, into a writing, or after the end, all must be
+    well.
     """
     command = [sys.executable, "-m", "tests.runs", name, str(path), str(every)]
     pipes: dict[str, Any] = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
     with subprocess.Popen(command, cwd=ROOT, **pipes) as process:
         assert process.stdout is not None
-        said = [process.stdout.readline() for _ in range(chance.randint(1, 3))]
+        said = [process.stdout.readline() for _ in range(chance.randint(least, 3))]
         try:
             process.wait(chance.uniform(0, 0.05))
         except subprocess.TimeoutExpired:
@@ -776,7 +777,7 @@ def test_a_run_that_is_killed_again_and_again_ends_as_if_it_had_not_been(name: s
     chance, path = random.Random(name), tmp_path / "run.state"
     for _ in range(KILLS[name]):
         before = done(path) if path.exists() else 0
-        ended(name, path, chance.randint(1, 3), chance, signal.SIGKILL)
+        ended(name, path, chance.randint(1, 3), chance, signal.SIGKILL, 1)
         assert not path.exists() or done(path) >= before
     assert same_end(RUNS[name](checkpoint=path), RUNS[name]())
     assert files(tmp_path) == ["run.state"], "what a killed writer leaves is used by the next"
@@ -786,7 +787,7 @@ def test_a_run_that_is_killed_again_and_again_ends_as_if_it_had_not_been(name: s
 @pytest.mark.parametrize("name", ["maml promp", "rl2 ppo"])
 def test_a_run_that_is_terminated_repeats_no_iteration(name: str, tmp_path: Path) -> None:
     chance, path = random.Random(name), tmp_path / "run.state"
-    said = ended(name, path, 50, chance, signal.SIGTERM)
+    said = ended(name, path, 50, chance, signal.SIGTERM, 2)  # before its first iteration a process dies at once
     iterations = [int(line) for line in said if line.strip().isdigit()]
     assert done(path) == len(iterations)
     assert same_end(RUNS[name](checkpoint=path), RUNS[name]())
