@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
 
+import gymnasium
 import torch
 
 from metarl_lite.algorithms.configs import MAMLConfig, RL2Config
@@ -22,7 +23,9 @@ from metarl_lite.rng import generator, normal
 from metarl_lite.state import History, State, identity
 from metarl_lite.tasks.bandits import BernoulliBandit
 from metarl_lite.tasks.base import TaskDistribution
+from metarl_lite.tasks.gym_tasks import GymTasks
 from metarl_lite.tasks.navigation import PointGoal
+from metarl_lite.types import Task
 
 
 @dataclass
@@ -130,6 +133,19 @@ def run_rl2(
     config = replace(RL2, **((own or {}) | (changes or {})))
     policy = kind.for_tasks(tasks, gen, **({"hidden": 4} if made is None else made))
     return End(*rl2(tasks, policy, config, gen, **options), gen)
+
+
+def cart_pole(name: str = "CartPole-v1", length: float = 0.5, horizon: int = 20) -> GymTasks:
+    """Poles of different lengths, by way of gymnasium."""
+
+    def set_task(env: Any, parameters: dict[str, Any]) -> None:
+        env.unwrapped.length = parameters["length"]
+
+    def sample(num_tasks: int, gen: torch.Generator) -> Task:
+        return {"length": 0.5 + torch.rand(num_tasks, generator=gen)}
+
+    default = {"length": torch.tensor(length)}
+    return GymTasks(lambda: gymnasium.make(name), set_task, sample, default, horizon=horizon)
 
 
 RUNS: dict[str, Callable[..., End]] = {

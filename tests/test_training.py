@@ -27,7 +27,7 @@ from metarl_lite.state import State, Stored
 from metarl_lite.tasks import BernoulliBandit, FiniteTasks, PointGoal
 from metarl_lite.training import train
 from metarl_lite.types import Diverged, NotSaved
-from tests.runs import RUNS, End, run_maml, run_rl2, same, same_end, toy, toy_iteration
+from tests.runs import RUNS, End, cart_pole, run_maml, run_rl2, same, same_end, toy, toy_iteration
 
 ROOT = Path(__file__).parents[1]
 
@@ -719,6 +719,20 @@ def test_double_precision_goes_on_to_the_bit_too(tmp_path: Path) -> None:
     whole = run_maml(tasks=tasks)
     run_maml(tasks=tasks, checkpoint=tmp_path / "run.state", callback=stop_after(2))
     assert same_end(run_maml(tasks=tasks, checkpoint=tmp_path / "run.state"), whole)
+
+
+def test_a_family_of_gymnasium_goes_on_to_the_bit_and_says_what_it_takes_on_trust(tmp_path: Path) -> None:
+    path, families = tmp_path / "run.state", [cart_pole() for _ in range(3)]
+    try:
+        whole = run_maml(tasks=families[0])
+        run_maml(tasks=families[1], checkpoint=path, callback=stop_after(2))
+        with pytest.warns(UserWarning, match=r"family\.make_env, family\.set_task, family\.sample cannot") as caught:
+            late = run_maml(tasks=families[2], checkpoint=path)
+        assert caught[0].filename.endswith("runs.py"), "the line that called maml"
+    finally:
+        for tasks in families:
+            tasks.close()
+    assert same_end(late, whole)
 
 
 def test_divergence_in_the_third_minibatch_leaves_the_iteration_out(
