@@ -2,13 +2,15 @@
 # installed into .venv, once, and again when pyproject.toml or constraints.txt has changed.
 #
 #   PYTHON=python3.12       the Python that makes .venv (the first time)
-#   PIP_FLAGS="..."         passed on to `pip install`, such as --find-links FOLDER with a CPU build of torch
+#   TORCH=cpu               PyTorch's CPU build, 0.4 GB in all; on Linux the one that pip finds by itself makes it 2.9 GB
+#   PIP_FLAGS="..."         passed on to `pip install`, such as --find-links FOLDER
 #   CONSTRAINTS=            (empty) the newest versions instead of the tested ones
 #   ARGS="..."              passed on to pytest, such as ARGS="-k gae"
 #
 # Written for GNU make 3.81 (macOS) and /bin/sh; no path in here is absolute, so a folder with a space is fine.
 
 PYTHON ?= python3
+TORCH ?=
 PIP_FLAGS ?=
 CONSTRAINTS ?= constraints.txt
 ARGS ?=
@@ -19,6 +21,11 @@ PORT ?= 8000
 PY := .venv/bin/python
 HTML := _build/html/index.html
 
+ifneq ($(filter-out cpu,$(TORCH)),)
+  $(error TORCH=$(TORCH) is not known. TORCH=cpu takes PyTorch's CPU build; without TORCH, or with an empty one, pip \
+    takes the PyTorch that it finds by itself. Leave it out, or unset it if your environment sets it)
+endif
+
 # Two busy torch processes on two cores are 20 to 40 times slower when each starts a thread per core.
 export OMP_NUM_THREADS := 1
 export MKL_NUM_THREADS := 1
@@ -28,7 +35,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
-.PHONY: help setup book serve test test-all test-arithmetic execute lint bench set-repo clean
+.PHONY: help setup book serve test test-all test-arithmetic execute lint bench release set-repo clean
 
 help: ## this list
 	@echo "make book        render the book into _build/html (first time: a few minutes of installing, then half a minute)"
@@ -39,9 +46,13 @@ help: ## this list
 	@echo "make execute     run the notebooks anew, in place, and record their seconds  (CH=06 for one chapter)"
 	@echo "make lint        ruff and mypy"
 	@echo "make bench       time and memory, as a table and as _build/bench.json"
+	@echo "make release     what stands between this folder and a release, or the commands that tag it"
 	@echo "make set-repo    put another public address everywhere  (URL=https://github.com/OWNER/NAME)"
 	@echo "make setup       only install what all of these need into .venv"
 	@echo "make clean       remove what was built; .venv stays"
+	@echo
+	@echo "On Linux the first of them fetches 2.9 GB, most of it for GPUs; with TORCH=cpu, as in 'make book TORCH=cpu',"
+	@echo "it is 0.4 GB. More settings (PYTHON, PIP_FLAGS, CONSTRAINTS) are at the head of the Makefile."
 
 # --- Installing -------------------------------------------------------------------------------------------------------
 
@@ -58,17 +69,10 @@ $(PY):
 	@"$(PYTHON)" -m venv .venv
 	@rm -f .venv/.installed-*
 
-# $(call install,EXTRAS): the package from this folder, editable, with the tested versions where they apply.
+# $(call install,EXTRAS): the package from this folder, editable, with the tested versions where they apply. How much
+# that fetches is said first.
 define install
-@pins=; if [ -n "$(CONSTRAINTS)" ]; then \
-  if $(PY) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 14))'; then pins="--constraint $(CONSTRAINTS)"; \
-  else echo "The tested versions are for Python 3.11 to 3.13; this one is newer and gets the newest of everything."; fi; fi; \
-echo "Installing metarl_lite[$(1)] into .venv. The first time this takes some minutes, most of it for PyTorch ..."; \
-bar=off; [ ! -t 1 ] || bar=on; rm -f .venv/pip.log; \
-PYTHONWARNINGS=ignore $(PY) -m pip install -qq --progress-bar $$bar --log .venv/pip.log $(PIP_FLAGS) $$pins --editable ".[$(1)]" || { \
-  echo; echo "The installation failed. pip's reason is above, its whole account in .venv/pip.log."; \
-  echo "'make $(MAKECMDGOALS)' goes on from here."; \
-  echo "If a tested version does not exist for this machine, take the newest: make $(MAKECMDGOALS) CONSTRAINTS="; exit 1; }
+@$(PY) -m tools.install $(1) --torch "$(TORCH)" --constraints "$(CONSTRAINTS)" --goals "$(MAKECMDGOALS)" -- $(PIP_FLAGS)
 @touch $@
 endef
 
@@ -128,6 +132,9 @@ bench: .venv/.installed-test
 	@$(PY) -m tests.benchmarks
 
 # --- The house --------------------------------------------------------------------------------------------------------
+
+release: | $(PY)
+	@$(PY) -m tools.release
 
 set-repo: | $(PY)
 	@$(PY) -m tools.set_repo '$(URL)'

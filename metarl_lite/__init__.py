@@ -36,7 +36,7 @@ from .tasks import (
 )
 from .types import Diverged, Rollout
 
-__version__ = "0.3.0"
+__version__ = "0.4.0.dev0"
 
 __all__ = [
     "BeliefPolicy",

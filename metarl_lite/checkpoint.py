@@ -59,12 +59,15 @@ def write_atomically(path: Path, content: bytes) -> None:
     temporary = path.with_name(path.name + ".part")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        temporary.write_bytes(content)
+        with temporary.open("wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())  # the content is there before the name is
         os.replace(temporary, path)
     except BaseException as error:
         with suppress(OSError):
             temporary.unlink(missing_ok=True)
         if not isinstance(error, OSError):
             raise
-        reason = f"{error.strerror}; what was there before is as it was"
+        reason = f"{error.strerror or error}; what was there before is as it was"
         raise OSError(error.errno, reason, str(path)) from error

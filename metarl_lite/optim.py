@@ -74,8 +74,7 @@ class ClippedAdam:
     def restore(self, state: Params, iterations: int) -> None:
         """Goes on from what `state` gave after so many iterations."""
         self.optimiser.zero_grad()
-        # does nothing without a gradient; the schedule warns where no step came before
-        # its
+        # Does nothing without a gradient. The schedule warns unless a step came first.
         self.optimiser.step()
         for key, value in state.items():
             kind, name = key.split("/")

@@ -56,18 +56,14 @@ def gae(
     Source: Schulman et al. (2016), equations 11 and 16.
     """
     _check_unit(discount=discount, lam=lam)
-    alive = (
-        torch.ones_like(rewards)
-        if terminated is None
-        else 1 - terminated.to(rewards.dtype)
-    )
+    alive = torch.ones_like(rewards)
+    if terminated is not None:
+        alive = 1 - terminated.to(rewards.dtype)
     following = torch.cat([values[..., 1:], last_value.unsqueeze(-1)], -1)
     delta = rewards + discount * alive * following - values
     out, later = [], torch.zeros_like(last_value)
-    for d, keep in zip(
-        reversed(delta.unbind(-1)), reversed(alive.unbind(-1)), strict=True
-    ):
-        later = d + discount * lam * keep * later
+    for t in reversed(range(rewards.shape[-1])):
+        later = delta[..., t] + discount * lam * alive[..., t] * later
         out.append(later)
     return torch.stack(out[::-1], -1)
 
@@ -137,18 +133,13 @@ def linear_baseline(batch: Rollout, discount: float, ridge: float = 1e-5) -> Ten
     """
     obs = batch.observations
     n, e, t, _ = obs.shape
-    time = (
-        (torch.arange(t, dtype=obs.dtype, device=obs.device) / t)
-        .reshape(1, 1, t, 1)
-        .expand(n, e, t, 1)
-    )
-    # [N, E, T, F]
-    features = torch.cat(
-        [obs, obs**2, time, time**2, time**3, torch.ones_like(time)], -1
-    )
+    time = torch.arange(t, dtype=obs.dtype, device=obs.device) / t  # within an episode
+    time = time.reshape(1, 1, t, 1).expand(n, e, t, 1)
+    one = torch.ones_like(time)
+    features = torch.cat([obs, obs**2, time, time**2, time**3, one], -1)  # [N, E, T, F]
     flat = (features * batch.mask.unsqueeze(-1)).flatten(1, 2)  # [N, E*T, F]
-    # [N, E*T, 1]
-    target = discounted_returns(batch.rewards, discount).flatten(1, 2).unsqueeze(-1)
+    togo = discounted_returns(batch.rewards, discount)
+    target = togo.flatten(1, 2).unsqueeze(-1)  # [N, E*T, 1]
     # The normal equations are tiny but badly conditioned (s and s^2 differ in scale),
     # so they are solved in float64. [N, F, F], [N, F, 1]
     gram, moment = (flat.mT @ flat).double(), (flat.mT @ target).double()

@@ -51,14 +51,9 @@ def draw_noise(
     check_positive(num_tasks=num_tasks, episodes=episodes, copies=copies)
     shape = (episodes, tasks.horizon)
     _check_size(tasks, policy, num_tasks * copies, episodes)
-    reset, step = (
-        tasks.draw_reset((num_tasks, episodes), gen),
-        tasks.draw((num_tasks, *shape), gen),
-    )
-    action = policy.noise((num_tasks * copies, *shape), gen)
-    return Noise(
-        reset.repeat_interleave(copies, 0), step.repeat_interleave(copies, 0), action
-    )
+    reset = tasks.draw_reset((num_tasks, episodes), gen).repeat_interleave(copies, 0)
+    step = tasks.draw((num_tasks, *shape), gen).repeat_interleave(copies, 0)
+    return Noise(reset, step, policy.noise((num_tasks * copies, *shape), gen))
 
 
 @torch.no_grad()

@@ -5,8 +5,7 @@ from __future__ import annotations
 import json
 import os
 import warnings
-from dataclasses import asdict, dataclass, field
-from pathlib import Path
+from dataclasses import dataclass, field
 from typing import Any, Self
 
 import torch
@@ -34,16 +33,10 @@ class History:
             else:
                 getattr(self, name).append(value)
 
-    def state(self) -> Params:
-        """The lists as tensors, exactly."""
-        lists = {n: v for n, v in asdict(self).items() if isinstance(v, list)}
-        return {n: torch.tensor(v, dtype=torch.float64) for n, v in lists.items()}
-
-    def restore(self, state: Params, steps: int) -> None:
-        """Takes up what `state` gave."""
-        self.steps = steps
-        for name, values in state.items():
-            getattr(self, name)[:] = values.tolist()
+    def restore(self, seen: dict[str, Any]) -> None:
+        """Takes up what another history of its kind has seen, `vars(other)`."""
+        for name, value in seen.items():
+            setattr(self, name, value)
 
     def __repr__(self) -> str:
         returns = getattr(self, "returns", [])
@@ -92,6 +85,7 @@ class State:
         leg: which leg of the run this is, counted from 1. A further leg goes on from the end of the one before with
             a configuration, and so a schedule, of its own.
         iteration: how many iterations of this leg are done.
+        before: the configurations of earlier legs.
     """
 
     policy: Any
@@ -103,9 +97,7 @@ class State:
     identity: dict[str, Any]
     leg: int = 1
     iteration: int = 0
-    before: list[dict[str, Any]] = field(
-        default_factory=list
-    )  # configs of earlier legs
+    before: list[dict[str, Any]] = field(default_factory=list)
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Writes the state, whole or not at all."""
@@ -114,41 +106,40 @@ class State:
             "identity": self.identity,
             "legs": [*self.before, self.config],
             "iteration": self.iteration,
-            "steps": self.history.steps,
+            "history": vars(self.history),  # JSON keeps every bit of a float, and nan
         }
-        text = json.dumps(about, sort_keys=True).encode()
-        tensors = {"about": torch.tensor(list(text), dtype=torch.uint8)}
+        text = bytearray(json.dumps(about, sort_keys=True).encode())
+        tensors = {"about": torch.frombuffer(text, dtype=torch.uint8)}
         tensors |= {"generator": self.gen.get_state()}
         tensors |= {f"theta/{name}": p for name, p in self.theta.items()}
         adam = {} if self.adam is None else self.adam.state()
         tensors |= {f"adam/{name}": p for name, p in adam.items()}
-        tensors |= {f"history/{name}": p for name, p in self.history.state().items()}
         save(tensors, path)
 
-    def restore(self, path: str | os.PathLike[str]) -> None:
+    def restore(self, path: str | os.PathLike[str] | None) -> None:
         """Takes up the state of a file where there is one.
 
         Raises:
             ValueError: if the file is not whole, or holds another run, or a leg from which this one cannot go on. The
                 file and this state are left as they are.
         """
-        if not Path(path).exists():
+        if path is None or not os.path.exists(path):
             if self.leg > 1:
+                where = "no checkpoint" if path is None else f"no file {str(path)!r}"
                 raise ValueError(
-                    f"leg = {self.leg}, but there is no file {str(path)!r} to go on "
-                    "from: begin with leg=1."
+                    f"leg = {self.leg}, but there is {where} to go on from: begin "
+                    "with leg=1 and a checkpoint."
                 )
             return
         stored = Stored.read(path)
         stored.check_same(stored.about["identity"], self.identity)
-        if unknown := self.identity["family"].get("not compared"):
-            warnings.warn(
-                f"going on from {str(path)!r}: {', '.join(unknown)} of the family "
-                "cannot be compared with what the run began with, and are taken to be "
-                "the same.",
-                stacklevel=4,
-            )
         iteration = stored.iteration_of(self.leg, self.config)
+        if unknown := not_compared(self.identity):
+            warnings.warn(
+                f"going on from {str(path)!r}: {', '.join(unknown)} cannot be compared "
+                "with what the run began with, and are taken to be the same.",
+                stacklevel=4,  # the line that called the algorithm
+            )
         with torch.no_grad():
             for name, p in part(stored.tensors, "theta/").items():
                 self.theta[name].copy_(p)
@@ -156,7 +147,7 @@ class State:
         if self.adam is not None and moments:
             self.adam.restore(moments, iteration)
         self.gen.set_state(stored.tensors["generator"])
-        self.history.restore(part(stored.tensors, "history/"), stored.about["steps"])
+        self.history.restore(stored.about["history"])
         self.before = stored.about["legs"][: self.leg - 1]
         self.iteration = iteration
 
@@ -173,43 +164,56 @@ class Stored:
     def read(cls, path: str | os.PathLike[str]) -> Self:
         """Reads a file that `State.save` has written."""
         tensors, shown = load(path), repr(str(path))
-        if not {"about", "generator"} <= set(tensors):
+        try:
+            tensors["generator"]
+            about = json.loads(tensors["about"].numpy().tobytes())
+            form = about.get("format", 1)
+        except (KeyError, ValueError, AttributeError):
             raise ValueError(
                 f"{shown} is not the state of a run but something else; choose another "
                 "file."
-            )
-        about = json.loads(bytes(tensors["about"].tolist()))
-        if about.get("format") != FORMAT:
+            ) from None
+        if form != FORMAT:
             raise ValueError(
-                f"{shown} is in form {about.get('format', 1)} of such files, and this "
-                f"version of metarl_lite reads form {FORMAT} (0.3.0 wrote form 1). "
-                "Nothing was overwritten: finish that run with the version that began "
-                "it, or choose another file."
+                f"{shown} is in form {form} of such files, and this version of "
+                f"metarl_lite reads form {FORMAT} (0.3.0 wrote form 1). Nothing was "
+                "overwritten: finish that run with the version that began it, or "
+                "choose another file."
             )
         return cls(str(path), tensors, about)
 
     def check_same(self, there: dict[str, Any], here: dict[str, Any]) -> None:
         """Refuses another run, by all that differs."""
-        old, new = flattened(there), flattened(here)
-        differs = [
-            f"{name} is {old.get(name, 'absent')} there, {new.get(name, 'absent')} here"
-            for name in sorted(old.keys() | new.keys())
-            if old.get(name, "absent") != new.get(name, "absent")
-        ]
-        if differs:
-            raise ValueError(
-                f"{self.path!r} holds another run: {'; '.join(differs)}. Nothing was "
-                "overwritten: choose another file, or move this one away."
+        old = flattened(there)
+        new = flattened(json.loads(json.dumps(here)))  # tuples are lists in a file
+        differs = {}
+        for name in sorted(old.keys() | new.keys()):
+            a, b = old.get(name, "absent"), new.get(name, "absent")
+            if a != b and repr(a) != repr(b):  # nan is not equal to itself
+                differs[name] = f"{name} is {shortened(a)} there, {shortened(b)} here"
+        if not differs:
+            return
+        hint = ""
+        if {"generator", "policy.parameters"} & differs.keys():
+            hint = (
+                " A run goes on with the policy and the generator that it began with: "
+                "make them anew, with the same seed."
             )
+        raise ValueError(
+            f"{self.path!r} holds another run: {'; '.join(differs.values())}. Nothing "
+            f"was overwritten: choose another file, or move this one away.{hint}"
+        )
 
     def iteration_of(self, leg: int, config: dict[str, Any]) -> int:
         """How many iterations of a leg are done; 0 where it is the next one to begin."""
         legs, done = self.about["legs"], self.about["iteration"]
+        count = legs[-1]["iterations"]
+        finish = f"finish leg {len(legs)} with iterations={count} first, then pass"
         if leg == len(legs) + 1:
-            if done < legs[-1]["iterations"]:
+            if done < count:
                 raise ValueError(
-                    f"{self.path!r}: leg {len(legs)} has done {done} of its "
-                    f"{legs[-1]['iterations']} iterations; finish it before leg {leg}."
+                    f"leg = {leg}, but {self.path!r} holds {done} of the {count} "
+                    f"iterations of leg {len(legs)}: {finish} leg={leg}."
                 )
             return 0
         if leg != len(legs):
@@ -217,15 +221,14 @@ class Stored:
                 f"leg = {leg}, but {self.path!r} holds {len(legs)} of them: go on with "
                 f"leg={len(legs)}, begin leg={len(legs) + 1}, or choose another file."
             )
-        there = legs[-1]
-        more = {"iterations": config["iterations"]}
-        self.check_same(there | more, config)
-        if there["iterations"] != config["iterations"]:
+        self.check_same(legs[-1] | {"iterations": config["iterations"]}, config)
+        if count != config["iterations"]:
+            then = f"{finish} leg={leg + 1}" if done < count else f"pass leg={leg + 1}"
             raise ValueError(
-                f"{self.path!r} holds a run of {there['iterations']} iterations, "
-                f"{config['iterations']} are asked for. More of them are a leg of "
-                "their own, with a schedule of its own: finish this one with "
-                f"iterations={there['iterations']}, then pass leg={leg + 1}."
+                f"iterations = {config['iterations']}, but {self.path!r} holds a leg "
+                f"of {count}, {done} of them done. Its schedule depends on their "
+                "number, so more of them are a leg of their own, with a schedule of "
+                f"its own: {then}."
             )
         return int(done)
 
@@ -247,3 +250,19 @@ def flattened(nested: Any, prefix: str = "") -> dict[str, Any]:
     for name, value in nested.items():
         found |= flattened(value, f"{prefix}.{name}" if prefix else str(name))
     return found
+
+
+def not_compared(identity: dict[str, Any]) -> list[str]:
+    """What of a run cannot be told from another of its kind, by dotted name."""
+    found = []
+    for name, value in flattened(identity).items():
+        owner, _, last = name.rpartition(".")
+        if last == "not compared":
+            found += [f"{owner}.{one}" for one in value]
+    return found
+
+
+def shortened(value: Any) -> str:
+    """A value as a message shows it."""
+    text = str(value)
+    return text if len(text) <= 100 else f"{text[:97]}..."

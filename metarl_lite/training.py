@@ -19,7 +19,7 @@ from tqdm import tqdm
 from .ram import keep_freed_memory
 from .state import State
 from .tasks.base import check_positive
-from .types import Diverged, NotSaved
+from .types import Diverged, NotSaved, Params
 
 #: One iteration: changes the state and returns what it saw, for the history.
 Iteration = Callable[[State], dict[str, Any]]
@@ -42,15 +42,17 @@ def train(
     """Runs the iterations of a leg that are left to do.
 
     Ctrl-C is acted on at the iteration's end: the state is written, and what was trained so far is returned. A second
-    Ctrl-C interrupts at once, and the state of the last writing stays. SIGTERM is acted on at the iteration's end, too,
-    and then takes its course. Outside of the main thread signals cannot be caught, and are not.
+    Ctrl-C interrupts the iteration, or the callback, at once; half an iteration is none, so the state of the last
+    writing stays. SIGTERM is acted on at the iteration's end, too, and then takes its course, unless an error comes
+    first. Outside of the main thread signals cannot be caught, and are not.
 
     Args:
         name: of the algorithm, for bar and messages.
         state: where the run stands; changed.
         iterate: one iteration.
         rates: the learning rates, for the message if training diverges.
-        callback: called after each iteration; training ends early where it returns True.
+        callback: called after each iteration; training ends early where it returns True. Where it fails, the state is
+            written before its error goes on.
         checkpoint: a file that keeps the state. Where it exists, training goes on from it.
         every: iterations from one writing of that file to the next.
 
@@ -64,38 +66,104 @@ def train(
     """
     keep_freed_memory()
     check_positive(every=every)
-    iterations, stop = state.config["iterations"], False
-    if checkpoint is not None:
-        state.restore(checkpoint)
-        _write(
-            name, state, checkpoint
-        )  # where it cannot be written, that is noticed here
-    good = _copied(state)
+    state.restore(checkpoint)
+    iterations, good, stop = state.config["iterations"], _copied(state), False
     bar = tqdm(total=iterations, initial=state.iteration, desc=name, leave=False)
-    with bar, _signals_noted() as came:
-        while state.iteration < iterations and not (stop or came):
-            before = state.iteration
-            try:
-                state.history.add(iterate(state))
+    try:
+        with bar, _signals_noted() as signals:
+            if state.iteration < iterations:
+                _keep(name, state, checkpoint)  # where it cannot be, that is known now
+            while state.iteration < iterations and not (stop or signals.came):
+                seen = signals.interruptible(iterate, state)
+                if seen is None:  # interrupted: half an iteration is none
+                    break
+                state.history.add(seen)
                 state.iteration += 1
-                good = _copied(state)
+                good, stop = _copied(state), True  # what follows can fail
                 bar.update()
-                if callback is not None:
-                    policy = state.policy.replace(good)
-                    stop = bool(callback(before, policy, state.history))
-            except Diverged as error:
-                policy = state.policy.replace(good)
-                said = name, rates, before, policy, state.history
-                raise error.with_state(*said) from error
-            except KeyboardInterrupt:  # a second Ctrl-C, or one outside the main thread
-                came.append(signal.SIGINT)
-            whole = state.iteration > before  # not interrupted in the middle
-            due = stop or came or state.iteration == iterations
-            due = due or state.iteration % every == 0
-            if checkpoint is not None and whole and due:
-                _write(name, state, checkpoint)
-    _after_signals(name, came, state)
+                try:
+                    stop = signals.interruptible(_ends, callback, state, good)
+                finally:
+                    due = state.iteration % every == 0 or state.iteration == iterations
+                    if due or stop or signals.came:
+                        _keep(name, state, checkpoint)
+    except Diverged as error:
+        policy = state.policy.replace(good)
+        said = name, rates, state.iteration, policy, state.history
+        raise error.with_state(*said) from error
+    _after_signals(name, signals.came, state)
     return state.policy.replace(good), state.history
+
+
+def _ends(callback: Callback | None, state: State, good: Params) -> bool:
+    """Whether the callback ends training."""
+    if callback is None:
+        return False
+    policy = state.policy.replace(good)
+    return bool(callback(state.iteration - 1, policy, state.history))
+
+
+def _copied(state: State) -> Params:
+    """The parameters as they are now: what `iterate` changes is changed in place."""
+    return {name: p.detach().clone() for name, p in state.theta.items()}
+
+
+def _keep(name: str, state: State, checkpoint: str | os.PathLike[str] | None) -> None:
+    """Writes the state, if there is a file for it."""
+    if checkpoint is None:
+        return
+    try:
+        state.save(checkpoint)
+    except OSError as error:
+        policy = state.policy.replace(_copied(state))
+        said = name, error, state.iteration, policy, state.history
+        raise NotSaved.with_state(*said) from error
+    log.info("%s: iteration %d kept in %s", name, state.iteration, checkpoint)
+
+
+class _Signals:
+    """The signals that came and were noted instead of acted on."""
+
+    def __init__(self) -> None:
+        self.came: list[int] = []
+        self.open = False  # whether a second Ctrl-C may interrupt what runs now
+
+    def note(self, number: int, frame: Any) -> None:
+        """The handler: a second Ctrl-C interrupts, but never the book-keeping or the writing of a file."""
+        again = number == signal.SIGINT and number in self.came
+        self.came.append(number)
+        if again and self.open:
+            self.open = False
+            raise KeyboardInterrupt
+
+    def interruptible(self, work: Callable[..., Any], *given: Any) -> Any:
+        """What the work returns; None where a second Ctrl-C, or a KeyboardInterrupt of its own, ends it."""
+        done = None
+        try:
+            self.open = True
+            done = work(*given)
+            self.open = False
+        except KeyboardInterrupt:
+            self.came.append(signal.SIGINT)
+        finally:
+            self.open = False
+        return done
+
+
+@contextmanager
+def _signals_noted() -> Iterator[_Signals]:
+    """Ctrl-C and SIGTERM are noted while this lasts. Only the main thread can have that; elsewhere nothing changes."""
+    signals, before = _Signals(), {}
+    if threading.current_thread() is threading.main_thread():
+        for number in (signal.SIGINT, signal.SIGTERM):
+            handler = signal.getsignal(number)
+            if handler not in (signal.SIG_IGN, None):  # what is ignored stays ignored
+                before[number] = signal.signal(number, signals.note)
+    try:
+        yield signals
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def _after_signals(name: str, came: list[int], state: State) -> None:
@@ -107,42 +175,3 @@ def _after_signals(name: str, came: list[int], state: State) -> None:
         )
     if signal.SIGTERM in came:
         signal.raise_signal(signal.SIGTERM)
-
-
-def _copied(state: State) -> dict[str, Any]:
-    """The parameters as they are now: what `iterate` changes is changed in place."""
-    return {name: p.detach().clone() for name, p in state.theta.items()}
-
-
-def _write(name: str, state: State, checkpoint: str | os.PathLike[str]) -> None:
-    try:
-        state.save(checkpoint)
-    except OSError as error:
-        policy = state.policy.replace(_copied(state))
-        raise NotSaved.with_state(
-            name, error, state.iteration, policy, state.history
-        ) from error
-    log.info("%s: iteration %d kept in %s", name, state.iteration, checkpoint)
-
-
-@contextmanager
-def _signals_noted() -> Iterator[list[int]]:
-    """Notes Ctrl-C and SIGTERM instead of acting on them; of a second Ctrl-C it makes a KeyboardInterrupt."""
-    came: list[int] = []
-
-    def note(number: int, frame: Any) -> None:
-        if number == signal.SIGINT and number in came:
-            raise KeyboardInterrupt
-        came.append(number)
-
-    before = {}
-    if threading.current_thread() is threading.main_thread():
-        for number in (signal.SIGINT, signal.SIGTERM):
-            handler = signal.getsignal(number)
-            if handler not in (signal.SIG_IGN, None):  # what is ignored stays ignored
-                before[number] = signal.signal(number, note)
-    try:
-        yield came
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)

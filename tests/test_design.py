@@ -3,14 +3,21 @@
 from __future__ import annotations
 
 import ast
+import inspect
+import re
+from collections.abc import Callable
 from pathlib import Path
 
+import nbformat
 import pytest
 
 import metarl_lite
+from metarl_lite.algorithms.maml import maml_iteration
+from metarl_lite.algorithms.rl2 import rl2_iteration
 
 PACKAGE = Path(metarl_lite.__file__).parent
 ROOT = PACKAGE.parent
+FENCED = re.compile(r"^```(?:python|diff)\n(.*?)^```", re.DOTALL | re.MULTILINE)
 #: The house from the ground up. A module imports what stands on a lower floor, or to its left on its own.
 FLOORS = [
     "types rng ram",
@@ -110,6 +117,15 @@ def test_no_folder_is_named_like_a_public_function() -> None:
     assert not folders & set(metarl_lite.__all__)
 
 
+@pytest.mark.parametrize("page", ["CONTRIBUTING.md", "book/api.md"])
+def test_the_picture_of_the_house_shows_its_floors(page: str) -> None:
+    text = (ROOT / page).read_text(encoding="utf-8")
+    picture = text.split("```text\nmetarl_lite/\n")[1].split("```")[0]
+    names = [line[:35].split() for line in picture.splitlines()]
+    floors = [[f"{floor.split(':')[0]}/"] if ":" in floor else floor.split() for floor in FLOORS]
+    assert names == [["__main__"], ["__init__"], *reversed(floors)]
+
+
 def test_no_room_of_the_picture_is_empty() -> None:
     assert {module_name(path) for path in FILES} == set(ORDER)
 
@@ -136,10 +152,53 @@ def test_modules_and_functions_are_short_enough_to_be_read(path: Path) -> None:
     assert source.count("\n") <= 300 or path.parent.name == "exercises"
     for node in ast.walk(ast.parse(source)):
         if isinstance(node, ast.FunctionDef):
-            has_doc = ast.get_docstring(node) is not None
-            first = node.body[1] if has_doc and len(node.body) > 1 else node.body[0]
-            length = (node.end_lineno or 0) - first.lineno + 1
+            length = lines_without_docstring(node)
             assert length <= 40, f"{node.name} has {length} lines"
+
+
+def lines_without_docstring(node: ast.FunctionDef) -> int:
+    """The lines of a function's body; signature and docstring are not counted."""
+    has_doc = ast.get_docstring(node) is not None
+    first = node.body[1] if has_doc and len(node.body) > 1 else node.body[0]
+    return (node.end_lineno or 0) - first.lineno + 1
+
+
+@pytest.mark.parametrize("iteration", [maml_iteration, rl2_iteration])
+def test_an_iteration_as_a_reader_sees_it_fits_a_slide(iteration: Callable[..., object]) -> None:
+    (node,) = ast.parse(inspect.getsource(iteration)).body
+    assert isinstance(node, ast.FunctionDef)
+    assert lines_without_docstring(node) <= 25
+
+
+#: Rooms whose source no lesson shows.
+NOT_SHOWN = ("experiments/", "lesson/exercises/", "lesson/plot/", "lesson/page.py")
+SHOWN = [p for p in FILES if not str(p.relative_to(PACKAGE)).startswith(NOT_SHOWN)]
+COLUMNS = 88  # what the column of a page holds at 1280 pixels
+
+
+def docstring_lines(tree: ast.AST) -> set[int]:
+    kinds = (ast.FunctionDef, ast.ClassDef, ast.Module)
+    documented = [n for n in ast.walk(tree) if isinstance(n, kinds) and ast.get_docstring(n) is not None]
+    spans = [range(n.body[0].lineno, (n.body[0].end_lineno or 0) + 1) for n in documented]
+    return {line for span in spans for line in span}
+
+
+@pytest.mark.parametrize("path", SHOWN, ids=lambda p: str(p.relative_to(PACKAGE)))
+def test_source_that_may_be_shown_fits_the_page(path: Path) -> None:
+    source = path.read_text()
+    inside = docstring_lines(ast.parse(source))
+    wide = [n for n, line in enumerate(source.splitlines(), 1) if len(line) > COLUMNS and n not in inside]
+    assert not wide, f"lines {wide} are wider than {COLUMNS} columns"
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "book").glob("*.ipynb")), ids=lambda p: p.stem)
+def test_cells_and_the_source_they_show_fit_the_page(path: Path) -> None:
+    for count, cell in enumerate(nbformat.read(path, as_version=4).cells):
+        blocks = [cell.source] if cell.cell_type == "code" else FENCED.findall(cell.source)
+        for output in cell.get("outputs", []):
+            blocks += FENCED.findall(output.get("data", {}).get("text/markdown", ""))
+        wide = [line for block in blocks for line in block.splitlines() if len(line) > COLUMNS]
+        assert not wide, f"cell {count}: {wide[0]}"
 
 
 @pytest.mark.parametrize("name", metarl_lite.__all__)

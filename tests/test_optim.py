@@ -481,3 +481,85 @@ def negated(judge: Any, start: Tensor, step: Tensor, before: float, max_kl: floa
 def test_a_broken_search_fails_its_check(check: Any, broken: Any) -> None:
     with pytest.raises(AssertionError):
         check(broken)
+
+
+# --- Numbers that nobody gives ----------------------------------------------------------------------------------------
+
+
+def hard_system(size: int = 60) -> tuple[Tensor, Tensor]:
+    return positive_definite(3, torch.logspace(0, 4, size, dtype=F64)), normal((size,), generator(4), F64)
+
+
+def test_ten_conjugate_gradients_if_nothing_is_said() -> None:
+    matrix, b = hard_system()
+    calls: list[int] = []
+
+    def product(v: Tensor) -> Tensor:
+        calls.append(1)
+        return matrix @ v
+
+    conjugate_gradient(product, b)
+    assert len(calls) == 10
+    calls.clear()
+    conjugate_gradient(product, b, iterations=3)
+    assert len(calls) == 3
+
+
+@pytest.mark.parametrize("tolerance", [None, 1e-4])
+def test_conjugate_gradients_end_with_the_first_residual_below_the_tolerance(tolerance: float | None) -> None:
+    """1e-10 of the square of b, if nothing is said."""
+    matrix, b = positive_definite(3, torch.linspace(1, 10, 40, dtype=F64)), normal((40,), generator(4), F64)
+    options = {} if tolerance is None else {"tolerance": tolerance}
+    calls: list[int] = []
+
+    def product(v: Tensor) -> Tensor:
+        calls.append(1)
+        return matrix @ v
+
+    def share(x: Tensor) -> float:
+        return ((b - matrix @ x).square().sum() / b.square().sum()).item()
+
+    enough = share(conjugate_gradient(product, b, 1000, **options))
+    count = len(calls)
+    assert 5 < count < 40
+    assert enough <= (tolerance or 1e-10)
+    assert share(conjugate_gradient(product, b, count - 1, tolerance=0.0)) > (tolerance or 1e-10)
+
+
+@pytest.mark.parametrize("tries", [None, 4])
+def test_a_line_search_halves_ten_times_if_nothing_is_said(tries: int | None) -> None:
+    start, step = torch.zeros(1, dtype=F64), torch.ones(1, dtype=F64)
+    lengths: list[float] = []
+
+    def judge(vector: Tensor) -> tuple[float, float]:
+        lengths.append(vector.item())
+        return 1.0, 0.0  # never better
+
+    options = {} if tries is None else {"tries": tries}
+    assert line_search(judge, start, step, 0.0, 1.0, **options)[2] is False
+    assert lengths == [0.5**k for k in range(tries or 10)]
+
+
+@pytest.mark.parametrize(("loss", "kl", "taken"), [(0.9, 1.0, True), (1.0, 0.5, False), (0.9, 1.01, False)])
+def test_a_step_is_taken_if_it_is_better_and_not_beyond_the_bound(loss: float, kl: float, taken: bool) -> None:
+    start, step = torch.zeros(2, dtype=F64), torch.ones(2, dtype=F64)
+    found = line_search(lambda vector: (loss, kl), start, step, 1.0, 1.0, tries=1)
+    assert found[1:] == ((kl, True) if taken else (0.0, False))
+    assert torch.equal(found[0], step if taken else start)
+
+
+def test_adam_restored_follows_its_schedule_from_where_it_was() -> None:
+    """The rate of the iteration that comes, and not that of the one before."""
+    theta = two_leaves()
+    first = ClippedAdam(theta, 0.1, 0.0, 10, 1.0)
+    for k in range(3):
+        first.step(gradients(k))
+        first.end_iteration()
+    second = ClippedAdam(theta, 0.1, 0.0, 10, 1.0)
+    second.restore(first.state(), 3)
+    assert second.optimiser.param_groups[0]["lr"] == pytest.approx(0.07)
+    state = first.state()
+    second.restore(state, 0)
+    second.step(gradients(3))
+    fresh = first.state()
+    assert all(torch.equal(p, fresh[name]) for name, p in state.items()), "what was given stays as it is"

@@ -435,3 +435,52 @@ def test_the_fit_of_the_broken_variants_is_itself_sound() -> None:
 def test_a_broken_variant_fails_its_check(check: Any, broken: Any) -> None:
     with pytest.raises(AssertionError):
         check(broken)
+
+
+# --- Numbers that nobody gives, and their precision -------------------------------------------------------------------
+
+
+def test_what_is_not_said_is_said_by_the_book() -> None:
+    batch = batch_with_ends()
+    torch.testing.assert_close(linear_baseline(batch, 0.9), linear_baseline(batch, 0.9, 1e-5), rtol=1e-9, atol=1e-9)
+    assert not torch.allclose(linear_baseline(batch, 0.9), linear_baseline(batch, 0.9, 1e-4), rtol=1e-6)
+    ready = with_advantages(batch).advantages
+    torch.testing.assert_close(ready, with_advantages(batch, 0.99, 1.0, False).advantages, rtol=1e-9, atol=1e-9)
+    for other in ((1.0, 1.0, False), (0.99, 0.95, False), (0.99, 1.0, True)):
+        assert not torch.allclose(ready, with_advantages(batch, *other).advantages, rtol=1e-3)
+
+
+def test_the_baselines_discount_is_that_of_the_advantages() -> None:
+    """With lambda 1, advantages less returns are minus the baseline, fitted to returns of the same discount."""
+    batch = batch_with_ends(t=8)
+    ready = with_advantages(batch, 0.5, 1.0)
+    assert ready.advantages is not None
+    found = discounted_returns(batch.rewards, 0.5) * batch.mask - ready.advantages
+    torch.testing.assert_close(found, torch.from_numpy(numpy_baseline(batch, 0.5, 1e-5)), rtol=1e-6, atol=1e-6)
+
+
+def test_the_ridge_grows_with_the_number_of_steps() -> None:
+    """Everything twice is the same problem: the fit stays where it was."""
+    batch = batch_with_ends(e=3)
+    twice = replace(
+        batch, **{n: torch.cat([getattr(batch, n)] * 2, 1) for n in ("observations", "actions", "rewards", "mask")}
+    )
+    fitted = linear_baseline(twice, 0.9, 0.1)
+    torch.testing.assert_close(fitted[:, :3], linear_baseline(batch, 0.9, 0.1), rtol=1e-9, atol=1e-9)
+
+
+def test_normal_equations_are_solved_in_double_precision_whatever_the_batch_is() -> None:
+    """Zeros and ones are their own squares, so the ridge alone tells two features apart; 1e-8 of it is lost in float32.
+
+    All sums of products are exact in either type, so on any processor the two batches pose the same equations.
+    """
+    gen = generator(0)
+    observations = torch.randint(0, 2, (4, 20, 4, 2), generator=gen)
+    rewards, ones = torch.randint(-3, 4, (4, 20, 4), generator=gen), torch.ones(4, 20, 4)
+    fitted = {}
+    for dtype in (torch.float32, F64):
+        seen = observations.to(dtype)
+        batch = Rollout(seen, seen, rewards.to(dtype), ones.to(dtype), ones < 0, seen[:, :, 0])
+        fitted[dtype] = linear_baseline(batch, 0.5, 1e-8)
+        assert fitted[dtype].dtype == dtype
+    torch.testing.assert_close(fitted[torch.float32].double(), fitted[F64], rtol=0, atol=1e-4)

@@ -71,6 +71,19 @@ def test_after_an_early_end_nothing_moves_and_nothing_counts() -> None:
     assert batch.terminated[0, 0].tolist() == [False, True, False, False, False, False]
 
 
+def test_an_episode_ends_once_though_it_stays_where_it_ended() -> None:
+    """Every further step on the goal would end there again."""
+    tasks = PointGoal(horizon=4)
+    policy = MLPPolicy.for_tasks(tasks, generator(0), hidden=())
+    params = {name: torch.zeros_like(p) for name, p in tile(policy.params(), 2).items()}
+    params["log_std"] = torch.full((2, 2), -50.0)  # nobody moves
+    batch = rollout(tasks, policy, params, {"goal": torch.tensor([[0.005, 0.0], [0.3, 0.0]])}, 1, generator(0))
+    assert batch.terminated[:, 0].tolist() == [[True, False, False, False], [False] * 4]
+    assert batch.mask[:, 0].tolist() == [[1, 0, 0, 0], [1] * 4]
+    assert batch.rewards[:, 0].flatten().tolist() == pytest.approx([-0.005, 0, 0, 0, -0.3, -0.3, -0.3, -0.3])
+    assert batch.done()[:, 0].tolist() == [[True] * 4, [False, False, False, True]]
+
+
 def test_same_noise_same_episodes_and_other_noise_others() -> None:
     tasks = PointGoal(horizon=8)
     policy = MLPPolicy.for_tasks(tasks, generator(0))
@@ -90,10 +103,14 @@ def test_no_gradient_flows_through_acting() -> None:
 
 
 def test_returns_are_the_undiscounted_sums() -> None:
-    tasks = GridGoal()
-    policy = MLPPolicy.for_tasks(tasks, generator(0))
-    batch = rollout(tasks, policy, tile(policy.params(), 2), tasks.sample(2, generator(0)), 3, generator(0))
-    torch.testing.assert_close(batch.returns(), batch.rewards.sum(2))
+    """By counting: up, up and then to stay costs .1 a step, and pays 1 for each on the goal."""
+    tasks = GridGoal(3, horizon=5)
+    policy = MLPPolicy.for_tasks(tasks, generator(0), hidden=())
+    params = {name: torch.zeros_like(p) for name, p in tile(policy.params(), 2).items()}
+    params["w0"][:, [0, 1], 1] = 100.0  # up from (0, 0) and from (0, 1)
+    params["w0"][:, 2, 0] = 100.0  # and stay at (0, 2)
+    batch = rollout(tasks, policy, params, {"goal": torch.tensor([[0, 2], [2, 2]])}, 3, generator(0))
+    assert batch.returns().tolist() == [pytest.approx([3.9] * 3), pytest.approx([-0.5] * 3)]
 
 
 def test_missing_chance_is_named() -> None:
@@ -222,9 +239,8 @@ def trial_and_loops(tasks: TaskDistribution, but: str = "") -> Rollout:
     batch = trial(tasks, policy, params, task, 3, noise=noise)
     for name, expected in by_loops(tasks, policy, params, task, 3, noise, but=but).items():
         torch.testing.assert_close(getattr(batch, name), expected, msg=lambda m, name=name: f"{name}: {m}")
-    done = torch.zeros(3, tasks.horizon).bool()
-    done[:, -1] = True
-    assert torch.equal(batch.done(), done | (batch.mask == 0) | batch.terminated)
+    for episode, over in zip(batch.terminated.flatten(0, 1).tolist(), batch.done().flatten(0, 1).tolist(), strict=True):
+        assert over == [any(episode[: t + 1]) or t == tasks.horizon - 1 for t in range(tasks.horizon)]
     return batch
 
 
@@ -339,3 +355,68 @@ def test_what_is_too_long_to_be_played_is_refused_before_it_begins() -> None:
     policy = GRUPolicy.for_tasks(tasks, gen, hidden=8)
     with pytest.raises(ValueError, match=r"to play 1000 times 10000000000 episodes of 1 steps needs about .* GB"):
         trial(tasks, policy, policy.params(), tasks.sample(1000, gen), 10**10, gen)
+
+
+# --- The same luck for several rows -----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("copies", [1, 2, 3])
+def test_copies_share_the_chance_of_the_world_and_not_that_of_their_actions(copies: int) -> None:
+    """Rows of a group are equal in their resets and steps and differ in their actions; groups differ in all."""
+
+    class Windy(CartPoleTasks):
+        noise_size = 2
+
+    tasks = Windy(horizon=5)
+    policy = GRUPolicy.for_tasks(tasks, generator(0), hidden=4)
+    noise = draw_noise(tasks, policy, 4, 3, generator(1), copies=copies)
+    assert noise.reset.shape == (4 * copies, 3, 4)
+    assert noise.step.shape == (4 * copies, 3, 5, 2)
+    assert noise.action.shape == (4 * copies, 3, 5, 1)
+    for part in (noise.reset, noise.step):
+        groups = part.reshape(4, copies, *part.shape[1:])
+        for k in range(copies):
+            assert torch.equal(groups[:, k], groups[:, 0])
+        assert len(groups[:, 0].unique(dim=0)) == 4
+        assert len(groups[0, 0].unique(dim=0)) == 3, "every episode has chance of its own"
+    assert len(noise.action.unique(dim=0)) == 4 * copies
+    assert len(noise.action.flatten(0, 1).unique(dim=0)) == 12 * copies
+    if copies == 1:
+        again = draw_noise(tasks, policy, 4, 3, generator(1))
+        assert all(torch.equal(x, y) for x, y in zip(vars(noise).values(), vars(again).values(), strict=True))
+
+
+@pytest.mark.parametrize("tasks", [CartPoleTasks(horizon=5), PendulumTasks(horizon=5)], ids=lambda t: t.name)
+def test_trials_with_the_same_luck_begin_in_the_same_states(tasks: TaskDistribution) -> None:
+    policy = GRUPolicy.for_tasks(tasks, generator(0), hidden=4)
+    task = {name: leaf.repeat_interleave(3, 0) for name, leaf in tasks.sample(2, generator(1)).items()}
+    noise = draw_noise(tasks, policy, 2, 2, generator(2), copies=3)
+    first = trial(tasks, policy, policy.params(), task, 2, noise=noise).observations[:, :, 0].reshape(2, 3, 2, -1)
+    assert torch.equal(first, first[:, :1].expand_as(first))
+    assert not torch.equal(first[0], first[1])
+
+
+@pytest.mark.parametrize("act", ["rollout", "trial"])
+def test_noise_is_drawn_for_as_many_episodes_as_are_played(act: str) -> None:
+    """What is drawn inside is what would have been drawn outside; every episode has its own."""
+    tasks = PendulumTasks(horizon=3)
+    task = tasks.sample(2, generator(1))
+    policy: Any = (MLPPolicy if act == "rollout" else GRUPolicy).for_tasks(tasks, generator(0))
+    params = tile(policy.params(), 2) if act == "rollout" else policy.params()
+    play = rollout if act == "rollout" else trial
+    inside = play(tasks, policy, params, task, 4, generator(2))
+    outside = play(tasks, policy, params, task, 4, noise=draw_noise(tasks, policy, 2, 4, generator(2)))
+    assert torch.equal(inside.rewards, outside.rewards)
+    assert inside.rewards.shape == (2, 4, 3)
+    assert len(inside.observations[0, :, 0].unique(dim=0)) == 4
+    assert len(inside.actions[0].unique(dim=0)) == 4
+
+
+def test_done_is_true_at_an_end_after_it_and_at_the_horizon_alone() -> None:
+    mask = torch.tensor([[[1.0, 1, 1, 1], [1, 1, 0, 0], [1, 1, 1, 1]]])
+    ended = torch.zeros(1, 3, 4, dtype=torch.bool)
+    ended[0, 1, 1] = True
+    nothing = torch.zeros(1, 3, 4, 1)
+    done = Rollout(nothing, nothing, mask, mask, ended, nothing[:, :, 0]).done()
+    assert done.tolist() == [[[False, False, False, True], [False, True, True, True], [False, False, False, True]]]
+    assert ended.sum() == 1, "the given ends are not changed"

@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import json
 import os
 import re
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import nbformat
 
+from tools.contents import ROOT
 from tools.setup_cell import setup_cell
 
-ROOT = Path(__file__).resolve().parent.parent
-BOOK = ROOT / "book"
 KERNELSPEC = {"display_name": "Python 3", "language": "python", "name": "python3"}
 LANGUAGE_INFO = {
     "file_extension": ".py",
@@ -29,6 +30,18 @@ ABSOLUTE_PATH = re.compile(
     r"|file:///?[\w.@/-]+|(?<![\w])[A-Za-z]:\\[\w.\\-]+"
 )
 ENCODED = re.compile(r"(?<=base64,)[A-Za-z0-9+/=\s]+|(?<=[\"'])[A-Za-z0-9+/=]{40,}(?=[\"'])")
+
+
+def parse(content: str) -> Any:
+    """The notebook that this text holds, in the newest format.
+
+    Raises:
+        ValueError: it holds none.
+    """
+    try:
+        return nbformat.reads(content, as_version=4)
+    except Exception as error:  # of what is no notebook nbformat raises whatever it happens upon
+        raise ValueError(f"this is no notebook: {error}") from error
 
 
 def text(value: Any) -> str:
@@ -64,9 +77,10 @@ def alts(cell: Any) -> list[str]:
 def normalise(notebook: Any, seconds: float | None = None, yardstick_ms: float | None = None) -> Any:
     """A copy of the notebook in the one form in which notebooks are stored.
 
-    Cells get ids by place; only tags survive of their metadata, and the alt text of the figure, which myst-nb reads
-    from the cell. Consecutive streams become one. The seconds are recorded for the whole notebook, and beside them
-    what a matrix product took on the same machine, so that readers can compare theirs.
+    Cells get ids by place; of their metadata only tags survive, and in a code cell Colab's `cellView`, which folds it
+    there; the alt text of the figure is added, which myst-nb reads from the cell. Consecutive streams become one. The
+    seconds are recorded for the whole notebook, and beside them what a matrix product took on the same machine, so
+    that readers can compare theirs.
     """
     result = copy.deepcopy(notebook)
     result["nbformat"], result["nbformat_minor"] = 4, 5
@@ -81,7 +95,8 @@ def normalise(notebook: Any, seconds: float | None = None, yardstick_ms: float |
     for place, cell in enumerate(result["cells"], start=1):
         tags = cell["metadata"].get("tags")
         cell["id"] = f"cell-{place:02d}"
-        cell["metadata"] = {"tags": tags} if tags else {}
+        folded = cell["metadata"].get("cellView") if cell["cell_type"] == "code" else None
+        cell["metadata"] = ({"tags": tags} if tags else {}) | ({"cellView": folded} if folded else {})
         cell["source"] = text(cell["source"]).strip("\n")
         cell.pop("attachments", None)
         if cell["cell_type"] == "code":
@@ -130,14 +145,34 @@ def same_but_for_seconds(old: str, new: str) -> bool:
     return before == after and abs(a - b) < 0.2 * max(a, b, 1e-9)
 
 
-def write(path: Path, content: str) -> None:
-    """The file is replaced at once or not at all."""
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.stem}-", suffix=".tmp")
+@contextlib.contextmanager
+def write_errors(path: Path) -> Iterator[None]:
+    """Whatever the system says about a file beside it, the message is about this one.
+
+    Raises:
+        OSError: what was raised inside, with the file that could not be written.
+    """
     try:
-        with os.fdopen(handle, "w", encoding="utf-8", newline="\n") as file:
-            file.write(content)
-        os.chmod(name, path.stat().st_mode & 0o777 if path.exists() else 0o644)
-        os.replace(name, path)
-    except BaseException:
-        Path(name).unlink(missing_ok=True)
-        raise
+        yield
+    except OSError as error:
+        raise OSError(f"{path} cannot be written: {error.strerror or error}") from error
+
+
+def write(path: Path, content: str) -> None:
+    """The file is replaced at once or not at all.
+
+    Raises:
+        OSError: it cannot be written; it is as it was, and nothing lies beside it.
+    """
+    with write_errors(path):
+        handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.stem}-", suffix=".tmp")
+        try:
+            with os.fdopen(handle, "w", encoding="utf-8", newline="\n") as file:
+                file.write(content)
+                file.flush()
+                os.fsync(file.fileno())  # a disk may say only now that it is full
+            os.chmod(name, path.stat().st_mode & 0o777 if path.exists() else 0o644)
+            os.replace(name, path)
+        except BaseException:
+            Path(name).unlink(missing_ok=True)
+            raise

@@ -6,6 +6,7 @@ a `Chapter` and yields sentences; a chapter that keeps to the standard gives non
 
 from __future__ import annotations
 
+import itertools
 import re
 import statistics
 from collections.abc import Callable, Iterator
@@ -14,9 +15,9 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-import nbformat
-
-from tools.notebook_format import absolute_paths, alts, output_texts
+from tools import contents
+from tools.contents import ROOT
+from tools.notebook_format import absolute_paths, alts, output_texts, parse
 from tools.set_repo import current
 from tools.setup_cell import setup_cell
 
@@ -58,16 +59,21 @@ class Chapter:
 
     path: Path
     notebook: Any
+    earlier: tuple[Chapter, ...] = ()  # the notebooks of the same chapter that come before this one
+    divided: bool = False  # the chapter has more than this notebook
 
     @classmethod
-    def read(cls, path: Path) -> Chapter:
-        """The notebook as it is stored."""
-        return cls(path, nbformat.read(path, as_version=4))
+    def read(cls, path: Path, root: Path = ROOT) -> Chapter:
+        """The notebook as it is stored; the contents of root tell which others belong to its chapter."""
+        parts = contents.parts(path, root)
+        before = itertools.takewhile(lambda part: not part.samefile(path), parts)
+        earlier = tuple(cls(part, parse(part.read_text(encoding="utf-8"))) for part in before)
+        return cls(path, parse(path.read_text(encoding="utf-8")), earlier, len(parts) > 1)
 
     @property
     def number(self) -> int:
-        """Chapter 6 is stored as 06_topic.ipynb."""
-        return int(self.path.name[:2])
+        """Chapter 6 is stored as 06_topic.ipynb, and a second part of it as 06b_topic.ipynb."""
+        return contents.number(self.path)
 
     @cached_property
     def code(self) -> list[Any]:
@@ -225,10 +231,18 @@ def quiz(chapter: Chapter) -> Iterator[str]:
 
 
 def exercises(chapter: Chapter) -> Iterator[str]:
-    """Two to four exercises, each with a stub, a check, three hints and one solution."""
+    """Two to four exercises, each with a stub, a check, three hints and one solution.
+
+    They are numbered through the chapter: a second notebook goes on where the first one ended. A chapter of several
+    notebooks may spread its exercises over them, but none goes without.
+    """
     names = [exercise.name for exercise in chapter.exercises]
-    if not 2 <= len(names) <= 4 or names != [f"{chapter.number}.{place}" for place in range(1, len(names) + 1)]:
-        yield f"2 to 4 exercises called {chapter.number}.1, {chapter.number}.2, ... are wanted, found {names}"
+    earlier = len([exercise for part in chapter.earlier for exercise in part.exercises])
+    wanted = [f"{chapter.number}.{place}" for place in range(earlier + 1, earlier + len(names) + 1)]
+    least = 1 if chapter.divided else 2
+    if not least <= len(names) <= 4 or names != wanted:
+        start = f"{chapter.number}.{earlier + 1}, {chapter.number}.{earlier + 2}"
+        yield f"{least} to 4 exercises called {start}, ... are wanted, found {names}"
     yield from exercise_parts(chapter)
 
 
@@ -340,8 +354,8 @@ OF_CHAPTERS: tuple[Check, ...] = (*ALWAYS, opening, sections, exercises, lengths
 OF_PRIMER: tuple[Check, ...] = (*ALWAYS, exercise_parts)
 
 
-def breaches(path: Path) -> list[str]:
+def breaches(path: Path, root: Path = ROOT) -> list[str]:
     """Everything that this notebook breaks of the standard, in words; an empty list if it keeps to it."""
-    chapter = Chapter.read(path)
+    chapter = Chapter.read(path, root)
     checks = OF_CHAPTERS if chapter.number else OF_PRIMER
     return [sentence for check in checks for sentence in check(chapter)]

@@ -103,14 +103,11 @@ def step_sizes(params: Params, config: MAMLConfig, step: int = 0) -> Rates:
             "this policy carries learned rates, which algorithm = "
             f"{config.algorithm!r} would not use: algorithm='meta_sgd' does."
         )
-    rule = {"anil": last_layer_rate, "meta_sgd": learned_rates}.get(
-        config.algorithm, one_rate
-    )
-    rates = rule(params, config.inner_lr)
-    factor = 1.0 if step == 0 else config.later_steps
-    return (
-        rates if factor == 1 else {name: factor * rate for name, rate in rates.items()}
-    )
+    rules = {"anil": last_layer_rate, "meta_sgd": learned_rates}
+    rates = rules.get(config.algorithm, one_rate)(params, config.inner_lr)
+    if step == 0 or config.later_steps == 1:
+        return rates
+    return {name: config.later_steps * rate for name, rate in rates.items()}
 
 
 def sample(
@@ -140,13 +137,12 @@ def inner_loop(
     Returns:
         The adapted parameters `[N, ...]`, and the episodes that each step was taken from.
     """
-    support: list[Rollout] = []
+    support, loss_fn = [], LOSSES[config.inner_loss]
     for step, drawn in enumerate(noise):
-        support.append(sample(tasks, policy, params, task, config, drawn))
+        batch = sample(tasks, policy, params, task, config, drawn)
         rates = step_sizes(params, config, step)
-        params = adapt(
-            policy, params, support[-1], LOSSES[config.inner_loss], rates, create_graph
-        )
+        params = adapt(policy, params, batch, loss_fn, rates, create_graph)
+        support.append(batch)
     return params, support
 
 

@@ -168,7 +168,7 @@ def maml(
             an uninterrupted run would have ended, to the bit.
         every: iterations from one writing of that file to the next.
         leg: 2 or more goes on from the end of the leg before, which the file holds, by `config.iterations` more, with
-            rates of its own.
+            rates of its own; `policy` and `gen` are again those that the first leg began with.
 
     Returns:
         The trained policy and its history. After Ctrl-C, what was trained so far.

@@ -150,7 +150,7 @@ class TrustRegion:
         if not accepted:
             warnings.warn(
                 f"trpo: no step improves within a KL of {config.max_kl}; theta stays.",
-                stacklevel=4,
+                stacklevel=6,  # the line that called maml
             )
         with torch.no_grad():
             for name, value in to_params(after, self.theta).items():

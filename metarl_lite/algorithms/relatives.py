@@ -41,7 +41,9 @@ def maml_gradient(
     Source: Finn et al. (2017), algorithm 3, line 10.
     """
     start = tile(theta, len(noise[0].action))
-    params, support = inner_loop(tasks, policy, start, task, config, noise[:-1])
+    params, support = inner_loop(
+        tasks, policy, start, task, config, noise[:-1], create_graph=True
+    )
     query = sample(tasks, policy, params, task, config, noise[-1])
     loss = policy_gradient(policy, params, query)  # [N]
     check_loss(loss, f"after inner steps of size {config.inner_lr}")
@@ -98,9 +100,8 @@ def reptile_gradient(
     params = adapt(
         policy, params, query, policy_gradient, config.inner_lr, create_graph=False
     )
-    grads = [
-        (start[name] - params[name]).detach().sum(0) / config.inner_lr for name in theta
-    ]
+    walked = {name: (start[name] - params[name]).detach().sum(0) for name in theta}
+    grads = [walked[name] / config.inner_lr for name in theta]
     return grads, [*support, query]
 
 
@@ -121,12 +122,11 @@ def e_maml_gradient(
     """
     params, support, chosen = tile(theta, len(noise[0].action)), [], []
     for step, drawn in enumerate(noise[:-1]):
-        support.append(sample(tasks, policy, params, task, config, drawn))
-        chosen.append(
-            policy.log_prob(params, support[-1].observations, support[-1].actions)
-        )
+        batch = sample(tasks, policy, params, task, config, drawn)
+        support.append(batch)
+        chosen.append(policy.log_prob(params, batch.observations, batch.actions))
         rates = step_sizes(params, config, step)
-        params = adapt(policy, params, support[-1], LOSSES[config.inner_loss], rates)
+        params = adapt(policy, params, batch, LOSSES[config.inner_loss], rates)
     raw = replace(config, normalise=False)  # both terms in one unit: reward a step
     query = sample(tasks, policy, params, task, raw, noise[-1])
     loss = policy_gradient(policy, params, query)  # [N]

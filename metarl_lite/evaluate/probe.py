@@ -53,11 +53,8 @@ def linear_probe(features: Tensor, targets: Tensor, ridge: float = 1e-4) -> Prob
         raise ValueError(
             f"ridge = {ridge!r}: a number of at least 0 is needed, such as ridge=1e-4."
         )
-    # [n, F], [n, K]
-    h, y = (
-        features.detach().flatten(0, -2).to(F64),
-        targets.detach().flatten(0, -2).to(F64),
-    )
+    h = features.detach().flatten(0, -2).to(F64)  # [n, F]
+    y = targets.detach().flatten(0, -2).to(F64)  # [n, K]
     for name, values in (("features", h), ("targets", y)):
         if not bool(values.isfinite().all()):
             raise ValueError(
@@ -65,9 +62,8 @@ def linear_probe(features: Tensor, targets: Tensor, ridge: float = 1e-4) -> Prob
                 "numbers must be finite."
             )
     centre, mean = h.mean(0), y.mean(0)
-    gram = (h - centre).mT @ (h - centre) / len(h) + ridge * torch.eye(
-        h.shape[1], dtype=F64, device=h.device
-    )
+    price = ridge * torch.eye(h.shape[1], dtype=F64, device=h.device)
+    gram = (h - centre).mT @ (h - centre) / len(h) + price  # [F, F]
     weight = torch.linalg.lstsq(gram, (h - centre).mT @ (y - mean) / len(h)).solution
     return Probe(weight, mean - centre @ weight)
 

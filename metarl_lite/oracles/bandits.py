@@ -30,9 +30,8 @@ def exact_policy_gradient(logits: Tensor, rewards: Tensor) -> Tensor:
 
     Source: Sutton and Barto (2018), section 2.8.
     """
-    return logits.softmax(-1) * (
-        rewards - expected_reward(logits, rewards).unsqueeze(-1)
-    )
+    objective = expected_reward(logits, rewards).unsqueeze(-1)
+    return logits.softmax(-1) * (rewards - objective)
 
 
 def greedy(wins: Tensor, losses: Tensor, gen: torch.Generator) -> Tensor:
@@ -71,16 +70,13 @@ def ots(samples: int = 20) -> Rule:
         )
 
     def rule(wins: Tensor, losses: Tensor, gen: torch.Generator) -> Tensor:
-        for_wins = torch._standard_gamma(
-            (wins + 1).expand(samples, *wins.shape), generator=gen
-        )
-        for_losses = torch._standard_gamma(
-            (losses + 1).expand(samples, *wins.shape), generator=gen
-        )
+        shape = (samples, *wins.shape)
+        for_wins = torch._standard_gamma((wins + 1).expand(shape), generator=gen)
+        for_losses = torch._standard_gamma((losses + 1).expand(shape), generator=gen)
         drawn = for_wins / (for_wins + for_losses)  # [S, N, k]
-        # [S, N]
-        density = (torch.xlogy(wins, drawn) + torch.xlogy(losses, 1 - drawn)).sum(-1)
-        return drawn.argmax(-1).gather(0, density.argmax(0, keepdim=True)).squeeze(0)
+        density = torch.xlogy(wins, drawn) + torch.xlogy(losses, 1 - drawn)
+        likeliest = density.sum(-1).argmax(0, keepdim=True)  # [1, N]
+        return drawn.argmax(-1).gather(0, likeliest).squeeze(0)
 
     return rule
 
@@ -105,8 +101,9 @@ def ucb1(c: float) -> Rule:
 
     def rule(wins: Tensor, losses: Tensor, gen: torch.Generator) -> Tensor:
         count = wins + losses + 2
-        # [N, 1], the number of this pull
-        pull = (wins + losses).sum(-1, keepdim=True) + 1
+        pull = (wins + losses).sum(
+            -1, keepdim=True
+        ) + 1  # [N, 1] the number of this one
         return ((wins + 1) / count + c * (2 * pull.log() / count).sqrt()).argmax(-1)
 
     return rule
@@ -125,9 +122,8 @@ def epsilon_greedy(epsilon: float) -> Rule:
 
     def rule(wins: Tensor, losses: Tensor, gen: torch.Generator) -> Tensor:
         explore = uniform(tuple(wins.shape[:-1]), gen, wins.dtype) < epsilon
-        return torch.where(
-            explore, random_arm(wins, losses, gen), greedy(wins, losses, gen)
-        )
+        stray, best = random_arm(wins, losses, gen), greedy(wins, losses, gen)
+        return torch.where(explore, stray, best)
 
     return rule
 
@@ -154,21 +150,15 @@ def play(rule: Rule, probabilities: Tensor, pulls: int, gen: torch.Generator) ->
         pulls: how many; one pull is one episode.
         gen: draws the rewards, and what the rule needs.
     """
-    wins, losses, paid = (
-        torch.zeros_like(probabilities),
-        torch.zeros_like(probabilities),
-        [],
-    )
+    wins = losses = torch.zeros_like(probabilities)
+    paid = []
     for _ in range(pulls):
         arm = rule(wins, losses, gen).unsqueeze(-1)  # [N, 1]
         paid.append(probabilities.gather(-1, arm))
-        won = (uniform(tuple(arm.shape), gen, probabilities.dtype) < paid[-1]).to(
-            probabilities.dtype
-        )
-        wins, losses = (
-            wins.scatter_add(-1, arm, won),
-            losses.scatter_add(-1, arm, 1 - won),
-        )
+        chance = uniform(tuple(arm.shape), gen, probabilities.dtype)
+        won = (chance < paid[-1]).to(probabilities.dtype)
+        wins = wins.scatter_add(-1, arm, won)
+        losses = losses.scatter_add(-1, arm, 1 - won)
     return torch.cat(paid, -1)
 
 

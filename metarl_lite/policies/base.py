@@ -53,12 +53,8 @@ class Policy:
         discrete: bool,
         dtype: torch.dtype,
     ) -> None:
-        self.observation_size, self.action_size, self.discrete = (
-            observation_size,
-            action_size,
-            discrete,
-        )
-        self.dtype = dtype
+        self.observation_size, self.action_size = observation_size, action_size
+        self.discrete, self.dtype = discrete, dtype
         self._params: Params = {}
 
     @classmethod
@@ -120,7 +116,8 @@ class Policy:
 
     def identity(self) -> dict[str, Any]:
         """What sets this policy apart from others, JSON-able: its class, its options, a digest of its parameters."""
-        return described(self) | {"parameters": digest(self._params)}
+        described_here = described(self, apart=("_params",))
+        return described_here | {"parameters": digest(self._params)}
 
     def noise(self, shape: tuple[int, ...], gen: torch.Generator) -> Tensor:
         """What acting consumes, drawn beforehand: `[*shape, A]` normal, or `[*shape, 1]` uniform where discrete."""

@@ -23,10 +23,8 @@ def gaussian_log_prob(mean: Tensor, log_std: Tensor, action: Tensor) -> Tensor:
     Shapes: `mean`, `action` `[..., A]`; `log_std` broadcasts against them; the result is `[...]`.
     """
     z = (action - mean) * torch.exp(-log_std)
-    return (
-        -(0.5 * z * z + log_std).sum(-1)
-        - 0.5 * math.log(2 * math.pi) * action.shape[-1]
-    )
+    constant = 0.5 * math.log(2 * math.pi) * action.shape[-1]
+    return -(0.5 * z * z + log_std).sum(-1) - constant
 
 
 def categorical_log_prob(logits: Tensor, action: Tensor) -> Tensor:

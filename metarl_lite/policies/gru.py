@@ -101,10 +101,8 @@ class GRUPolicy(Policy):
             ValueError: if they belong to no such network.
         """
         try:
-            (_, size), (hidden, action_size) = (
-                params["actor_gru_in"].shape,
-                params["actor_w"].shape,
-            )
+            _, size = params["actor_gru_in"].shape
+            hidden, action_size = params["actor_w"].shape
             policy = cls(
                 size - action_size - 2,
                 action_size,
@@ -128,15 +126,10 @@ class GRUPolicy(Policy):
         self, num_tasks: int, device: torch.device | str = "cpu"
     ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """What a trial begins with: memory `[N, H]`, action, reward and done `[N]`: zeros, and done is 1."""
-        zeros = torch.zeros(num_tasks, dtype=self.dtype, device=device)
-        # no action at all, not action 0
-        action = zeros.new_zeros(num_tasks, self.action_size)
-        return (
-            zeros.new_zeros(num_tasks, self.hidden),
-            action,
-            zeros,
-            torch.ones_like(zeros),
-        )
+        reward = torch.zeros(num_tasks, dtype=self.dtype, device=device)
+        memory = reward.new_zeros(num_tasks, self.hidden)
+        action = reward.new_zeros(num_tasks, self.action_size)  # none, not action 0
+        return memory, action, reward, torch.ones_like(reward)
 
     def encode(self, actions: Tensor) -> Tensor:
         """Actions as the network reads them, `[..., A]`: one-hot where they are discrete."""
@@ -148,24 +141,18 @@ class GRUPolicy(Policy):
         self, observation: Tensor, action: Tensor, reward: Tensor, done: Tensor
     ) -> Tensor:
         """What the network reads at one step, `[..., I]`: observation, last action encoded, reward, done."""
-        return torch.cat(
-            [observation, action, reward.unsqueeze(-1), done.unsqueeze(-1)], -1
-        )
+        numbers = [reward.unsqueeze(-1), done.unsqueeze(-1)]
+        return torch.cat([observation, action, *numbers], -1)
 
     def inputs(self, batch: Rollout) -> Tensor:
         """What the network read at every step of a trial, `[N, L, I]` with L = E T: the batch, shifted by one step."""
-        observations, actions = (
-            batch.observations.flatten(1, 2),
-            self.encode(batch.actions.flatten(1, 2)),
-        )
+        observations = batch.observations.flatten(1, 2)  # [N, L, O]
+        actions = self.encode(batch.actions.flatten(1, 2))  # [N, L, A]
+        rewards, dones = batch.rewards.flatten(1, 2), batch.done().flatten(1, 2)
         _, action, reward, done = self.first(len(actions), actions.device)
         last_action = torch.cat([action.unsqueeze(1), actions[:, :-1]], 1)
-        last_reward = torch.cat(
-            [reward.unsqueeze(1), batch.rewards.flatten(1, 2)[:, :-1]], 1
-        )
-        last_done = torch.cat(
-            [done.unsqueeze(1), batch.done().flatten(1, 2)[:, :-1].to(self.dtype)], 1
-        )
+        last_reward = torch.cat([reward.unsqueeze(1), rewards[:, :-1]], 1)
+        last_done = torch.cat([done.unsqueeze(1), dones[:, :-1].to(self.dtype)], 1)
         return self.input(observations, last_action, last_reward, last_done)
 
     def remember(self, params: Params, memory: Tensor, x: Tensor) -> Tensor:
@@ -175,18 +162,9 @@ class GRUPolicy(Policy):
     def unroll(self, params: Params, inputs: Tensor) -> tuple[Tensor, Tensor]:
         """The memories of actor and critic after every input of whole trials: `[N, L, I]` gives two `[N, L, H]`."""
         memory = inputs.new_zeros(1, len(inputs), self.hidden)
+        options = True, 1, 0.0, False, False, True  # biases; one layer; batch first
         memories = [
-            torch.gru(
-                inputs,
-                memory,
-                weights_of(params, owner),
-                True,
-                1,
-                0.0,
-                False,
-                False,
-                True,
-            )[0]
+            torch.gru(inputs, memory, weights_of(params, owner), *options)[0]
             for owner in (("actor", "critic") if self.separate else ("actor",))
         ]
         return memories[0], memories[-1]
@@ -211,7 +189,7 @@ class GRUPolicy(Policy):
         return 2 * self.input_size + gates + 8 * self.action_size + 20
 
     def own_loss(self, params: Params, memory: Tensor, batch: Rollout) -> Tensor:
-        """A loss that the network adds to that of reinforcement learning: none here, see `belief.BeliefPolicy`."""
+        """A loss that the network adds to that of reinforcement learning: none here, see `BeliefPolicy`."""
         return memory.new_zeros(())
 
 

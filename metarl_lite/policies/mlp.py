@@ -18,9 +18,7 @@ from ..rng import uniform
 from ..tasks.base import check_positive
 from ..types import Params
 from .base import Policy
-from .distributions import (
-    Distribution,
-)
+from .distributions import Distribution
 from .layers import hidden, quick_linear
 
 
@@ -150,11 +148,9 @@ class MLPPolicy(Policy):
     def distribution(self, params: Params, observations: Tensor) -> Distribution:
         """What the actions are drawn from: `mean` `[N, ..., A]` and `log_std` `[N, 1, ..., A]`, or `logits`."""
         output = self.forward(params, observations)
-        return (
-            {"logits": output}
-            if self.discrete
-            else {"mean": output, "log_std": self._log_std(params, output)}
-        )
+        if self.discrete:
+            return {"logits": output}
+        return {"mean": output, "log_std": self._log_std(params, output)}
 
     def log_prob(self, params: Params, observations: Tensor, actions: Tensor) -> Tensor:
         """log pi(a|s) of each action, `[N, ...]`."""

@@ -11,8 +11,10 @@ from __future__ import annotations
 import hashlib
 import math
 from abc import ABC, abstractmethod
+from functools import cached_property
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -92,8 +94,8 @@ class TaskDistribution(ABC):
     def identity(self) -> dict[str, Any]:
         """What sets this family apart from others, JSON-able: its class, sizes, ranges and horizon.
 
-        These are all public attributes that are numbers, texts or tensors. What is of another kind, such as a function,
-        cannot be told from another of its kind; it is named under "not compared".
+        These are all public attributes that are numbers, texts or tensors. What is private or of another kind, such as
+        a function, is named under "not compared". A family that keeps a range there adds it here.
         """
         return described(self)
 
@@ -194,29 +196,38 @@ def digest(tensors: Task) -> str:
     found = hashlib.sha256()
     for name, tensor in sorted(tensors.items()):
         found.update(f"{name} {tuple(tensor.shape)} {tensor.dtype} ".encode())
-        found.update(tensor.detach().cpu().contiguous().numpy().tobytes())
+        content = tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8)
+        found.update(content.numpy().tobytes())
     return found.hexdigest()[:16]
 
 
-def described(thing: Any) -> dict[str, Any]:
-    """The class of a thing and its public attributes, JSON-able; what cannot be written down is "not compared"."""
-    kind = type(thing)
-    names = {name for base in kind.__mro__[:-1] for name in vars(base)} | vars(
-        thing
-    ).keys()
+def described(thing: Any, apart: tuple[str, ...] = ()) -> dict[str, Any]:
+    """The class of a thing and its public attributes, JSON-able.
+
+    What cannot be written down is "not compared"; so is what is private, which may change as the thing is used.
+
+    Args:
+        thing: a family of tasks, or a policy.
+        apart: private attributes that the caller describes.
+    """
+    kind, own = type(thing), vars(thing).keys()
     found: dict[str, Any] = {"class": f"{kind.__module__}.{kind.__qualname__}"}
-    unknown = []
-    for name in sorted(name for name in names if not name.startswith("_")):
-        on_class = getattr(kind, name, None)
-        if callable(on_class) or isinstance(
-            on_class, property
-        ):  # a method, and what follows from the rest
+    unknown = [name for name in own if name.startswith("_") and name not in apart]
+    names = own | {name for base in kind.__mro__[:-1] for name in vars(base)}
+    for name in names:
+        if name.startswith("_") or _follows(getattr(kind, name, None), name):
             continue
         try:
             found[name] = _written(getattr(thing, name, None))
         except TypeError:
             unknown.append(name)
-    return found | ({"not compared": unknown} if unknown else {})
+    return found | ({"not compared": sorted(unknown)} if unknown else {})
+
+
+def _follows(on_class: Any, name: str) -> bool:
+    """Whether an attribute is a method, or made from others; what every family has is compared however it is made."""
+    made = isinstance(on_class, property | cached_property)
+    return callable(on_class) or (made and name not in TaskDistribution.__annotations__)
 
 
 def _written(value: Any) -> Any:
@@ -225,7 +236,9 @@ def _written(value: Any) -> Any:
         return value
     if isinstance(value, Tensor):
         return digest({"": value})
-    if isinstance(value, torch.dtype):
+    if isinstance(value, np.ndarray | np.generic):
+        return digest({"": torch.as_tensor(value)})
+    if isinstance(value, torch.dtype | torch.device):
         return str(value)
     if isinstance(value, dict):
         return {str(name): _written(part) for name, part in value.items()}

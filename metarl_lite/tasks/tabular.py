@@ -81,19 +81,15 @@ class TabularMDP(TaskDistribution):
     ) -> tuple[Tensor, Tensor, Tensor]:
         lead, size = action.shape, self.observation_size
         pair = state * self.action_size + action.unsqueeze(-1)  # [..., 1] which (s, a)
-        # [..., S * A, S]
-        rows = task["transitions"].flatten(-3, -2).expand(*lead, -1, size)
-        # [..., S]
-        row = rows.gather(-2, pair.unsqueeze(-1).expand(*lead, 1, size)).squeeze(-2)
-        mean = (
-            task["rewards"].flatten(-2).expand(*lead, -1).gather(-1, pair).squeeze(-1)
-        )
+        rows = (
+            task["transitions"].flatten(-3, -2).expand(*lead, -1, size)
+        )  # [..., S A, S]
+        row = rows.gather(-2, pair.unsqueeze(-1).expand(*lead, 1, size))  # [..., 1, S]
+        means = task["rewards"].flatten(-2).expand(*lead, -1)  # [..., S A]
+        mean = means.gather(-1, pair).squeeze(-1)
         reward = mean + self.reward_noise * box_muller(noise[..., 1], noise[..., 2])
-        return (
-            pick(row, noise[..., :1]),
-            reward,
-            torch.zeros_like(reward, dtype=torch.bool),
-        )
+        ended = torch.zeros_like(reward, dtype=torch.bool)
+        return pick(row.squeeze(-2), noise[..., :1]), reward, ended
 
     def observe(self, task: Task, state: Tensor) -> Tensor:
         return torch.nn.functional.one_hot(state.squeeze(-1), self.observation_size).to(

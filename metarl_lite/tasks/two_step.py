@@ -53,11 +53,8 @@ class TwoStep(TaskDistribution):
         dtype: torch.dtype = torch.float32,
     ) -> None:
         check_positive(horizon=horizon)
-        self.horizon, self.vary_transitions, self.dtype = (
-            horizon,
-            vary_transitions,
-            dtype,
-        )
+        self.horizon, self.dtype = horizon, dtype
+        self.vary_transitions = vary_transitions
         self.task_shape = {"good": (), "common": ()}
 
     def sample(self, num_tasks: int, gen: torch.Generator) -> Task:

@@ -565,3 +565,20 @@ def test_a_broken_part_fails_the_check_of_promp(part: str, broken: Any, monkeypa
     monkeypatch.setattr(outer_module, part, broken)
     with pytest.raises(AssertionError):
         check_proximal()
+
+
+def test_a_mean_divergence_is_over_the_steps_that_were_taken() -> None:
+    """First over those of each task, of which the second has few, and then over tasks."""
+    policy = MLPPolicy.for_tasks(FAMILIES["continuous"], generator(0), hidden=(4,))
+    old, new = (
+        {
+            "mean": torch.randn(2, 3, 5, 2, generator=generator(seed), dtype=F64),
+            "log_std": torch.zeros(2, 1, 1, 2).to(F64),
+        }
+        for seed in (1, 2)
+    )
+    mask = torch.ones(2, 3, 5, dtype=F64)
+    mask[1, :, 1:] = 0
+    each = 0.5 * (old["mean"] - new["mean"]).square().sum(-1)  # of normal distributions with deviation 1
+    expected = (each[0].mean() + each[1, :, 0].mean()) / 2
+    torch.testing.assert_close(mean_kl(policy, old, new, mask), expected)

@@ -468,8 +468,9 @@ def test_the_same_seed_gives_the_same_run_to_the_bit(config: RL2Config) -> None:
     assert same(one, two)
     assert seen == again
     assert not same(one, other)
-    for name in vars(seen):
-        assert len(getattr(seen, name)) == 7, name
+    lists = {name: value for name, value in vars(seen).items() if name != "steps"}
+    assert {name: len(value) for name, value in lists.items()} == dict.fromkeys(lists, 7)
+    assert seen.steps == 7 * config.num_tasks * config.trials * config.episodes * BANDIT.horizon
 
 
 @pytest.mark.parametrize("config", ALGORITHMS, ids=lambda c: c.algorithm)

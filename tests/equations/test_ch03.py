@@ -10,11 +10,12 @@ import torch
 
 from metarl_lite.algorithms.configs import MAMLConfig
 from metarl_lite.evaluate.curves import adaptation_curve
-from metarl_lite.evaluate.intervals import iqm
+from metarl_lite.evaluate.intervals import iqm, t_interval
 from metarl_lite.lesson.exercises import find
 from metarl_lite.oracles.bandits import greedy, in_turn, play
 from metarl_lite.policies.mlp import MLPPolicy
 from metarl_lite.rng import generator, normal, uniform
+from metarl_lite.tasks.bandits import BernoulliBandit
 from metarl_lite.tasks.navigation import PointGoal
 
 F64 = torch.float64
@@ -35,10 +36,10 @@ def test_eq_adaptation_curve() -> None:
 
 @pytest.mark.parametrize("arms", [1, 2, 5])
 def test_eq_best_arm(arms: int) -> None:
-    """The integral over a fine grid, and k / (k + 1); a simulation agrees."""
+    """The integral over a fine grid, and k / (k + 1); the bandits of the package agree."""
     x = (torch.arange(100_000, dtype=F64) + 0.5) / 100_000
     assert (1 - x**arms).mean().item() == pytest.approx(arms / (arms + 1), abs=1e-9)
-    best = uniform((100_000, arms), generator(arms), F64).max(1).values
+    best = BernoulliBandit(arms, dtype=F64).sample(100_000, generator(arms))["probabilities"].max(1).values
     assert abs(best.mean() - arms / (arms + 1)) < 4 * best.std() / 100_000**0.5
 
 
@@ -55,6 +56,7 @@ def test_eq_objectives() -> None:
 
 @pytest.mark.parametrize(("d", "n"), [(0.5, 3), (0.5, 22), (1.0, 5)])
 def test_eq_wrong_ranking(d: float, n: int) -> None:
+    """Of the text alone: that is a number of the book, and no code of the package computes it."""
     expected = 0.5 * math.erfc(d * math.sqrt(n / 2) / math.sqrt(2))
     means = normal((2, 200_000, n), generator(n), F64).mean(-1)
     share = (means[0] + d < means[1]).double().mean().item()
@@ -70,13 +72,19 @@ def test_how_many_seeds_the_exercise_asks_for() -> None:
 
 
 def test_eq_score_table() -> None:
-    """Scores of one seed go together: their covariance is the variance of the seed's effect."""
+    """Scores of one seed go together: their covariance is the variance of the seed's effect.
+
+    The model is the text's alone. Student's interval, of the package, covers what these tables are about.
+    """
     gen, tau = generator(4), 3.0
     seed, task = normal((50_000, 2, 1), gen, F64), tau * normal((50_000, 1, 2), gen, F64)
     table = seed + task + normal((50_000, 2, 2), gen, F64)  # repetitions x seeds x tasks
     covariance = torch.cov(table.flatten(1).T)  # of x_11, x_12, x_21, x_22
     expected = torch.tensor([[11, 1, 9, 0], [1, 11, 0, 9], [9, 0, 11, 1], [0, 9, 1, 11]], dtype=F64)
     torch.testing.assert_close(covariance, expected, atol=0.3, rtol=0)
+    ends = torch.stack([torch.stack(t_interval(scores, 0.9)) for scores in seed[:4000, :, 0].clone()])
+    held = ((ends[:, 0] <= 0) & (ends[:, 1] >= 0)).double().mean().item()
+    assert abs(held - 0.9) < 4 * math.sqrt(0.9 * 0.1 / 4000)
 
 
 @pytest.mark.parametrize("n", [1, 2, 3, 4, 5, 7, 8, 10])

@@ -12,8 +12,10 @@ from torch import Tensor
 
 from metarl_lite.losses import policy_gradient
 from metarl_lite.oracles.bandits import exact_policy_gradient
+from metarl_lite.oracles.supports import Episodes, scores
 from metarl_lite.oracles.tabular import policy_value
 from metarl_lite.policies.base import tile
+from metarl_lite.policies.distributions import categorical_log_prob
 from metarl_lite.policies.mlp import MLPPolicy
 from metarl_lite.returns import discounted_returns, gae, linear_baseline, with_advantages
 from metarl_lite.rng import generator, normal, uniform
@@ -40,10 +42,17 @@ def test_eq_score_function() -> None:
 def test_eq_zero_mean_score() -> None:
     theta = normal((5,), generator(2), F64)
     torch.testing.assert_close(theta.softmax(-1) @ scores_of(theta), torch.zeros(5, dtype=F64), atol=1e-12, rtol=0)
+    by_package = torch.func.jacrev(lambda x: categorical_log_prob(x.expand(5, 5), torch.arange(5)))(theta)
+    torch.testing.assert_close(by_package, scores_of(theta))
+    same = exact_policy_gradient(theta, torch.full((5,), 3.0, dtype=F64))  # of rewards that are all alike
+    torch.testing.assert_close(same, torch.zeros(5, dtype=F64), atol=1e-12, rtol=0)
 
 
 def test_eq_episode_score() -> None:
-    """The transitions drop out of the score of an episode: here for every episode of two steps."""
+    """The transitions drop out of the score of an episode: here for every episode of two steps.
+
+    And what is left is the score by which the package's oracle weighs its episodes.
+    """
     gen = generator(10)
     weights, theta = uniform((2, 2, 2), gen, F64), normal((2, 2), gen, F64)
     transitions = weights / weights.sum(-1, keepdim=True)
@@ -54,7 +63,11 @@ def test_eq_episode_score() -> None:
             pi = x.softmax(-1)
             return (pi[0, a0] * transitions[0, a0, s1] * pi[s1, a1] * transitions[s1, a1, s2]).log()
 
-        torch.testing.assert_close(torch.func.grad(log_chance)(theta), score[0, a0] + score[s1, a1])
+        found = torch.func.grad(log_chance)(theta)
+        torch.testing.assert_close(found, score[0, a0] + score[s1, a1])
+        steps = torch.tensor([[0, s1]]), torch.tensor([[a0, a1]])
+        episode = Episodes(*steps, torch.zeros(1, 2, dtype=F64), torch.ones(1, dtype=F64))
+        torch.testing.assert_close(scores(theta, episode)[0].sum(0), found.flatten())
 
 
 def test_eq_policy_gradient() -> None:

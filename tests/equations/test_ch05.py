@@ -7,8 +7,10 @@ from torch import Tensor
 
 from metarl_lite.algorithms.inner import adapt
 from metarl_lite.losses import policy_gradient
+from metarl_lite.oracles.bandits import exact_policy_gradient
 from metarl_lite.policies.base import tile
-from metarl_lite.policies.mlp import MLPPolicy, linear
+from metarl_lite.policies.layers import linear
+from metarl_lite.policies.mlp import MLPPolicy
 from metarl_lite.returns import with_advantages
 from metarl_lite.rng import generator, normal
 from metarl_lite.rollout import rollout
@@ -67,7 +69,10 @@ def test_eq_summed_loss() -> None:
 
 
 def test_eq_optimism() -> None:
-    """Exactly, by listing all outcomes: one pull of a two-armed bandit with pi = (p, 1 - p) and rewards 1 and 0.3."""
+    """Exactly, by listing all outcomes: one pull of a two-armed bandit with pi = (p, 1 - p) and rewards 1 and 0.3.
+
+    An equation of the text; the mean of what is listed is the package's exact gradient.
+    """
     theta = torch.tensor([0.4, -0.2], dtype=torch.float64)
     p, rewards = theta.softmax(0), torch.tensor([1.0, 0.3], dtype=torch.float64)
     estimates: list[Tensor] = [rewards[a] * (torch.eye(2, dtype=torch.float64)[a] - p) for a in range(2)]
@@ -76,6 +81,7 @@ def test_eq_optimism() -> None:
         (p[a] * torch.outer(estimates[a] - mean, estimates[a] - mean) for a in range(2)),
         torch.zeros(2, 2, dtype=torch.float64),
     )
+    torch.testing.assert_close(mean, exact_policy_gradient(theta, rewards))
     same = sum(p[a] * estimates[a] @ estimates[a] for a in range(2))
     fresh = sum(p[a] * p[b] * estimates[a] @ estimates[b] for a in range(2) for b in range(2))
     assert abs(same - (mean @ mean + covariance.trace())) < 1e-14

@@ -8,7 +8,9 @@ from torch import Tensor
 from metarl_lite.algorithms.configs import MAMLConfig
 from metarl_lite.algorithms.inner import adapt
 from metarl_lite.algorithms.maml import meta_gradient
+from metarl_lite.lesson.exercises import find
 from metarl_lite.losses import policy_gradient
+from metarl_lite.oracles.meta_gradient import quadratic_meta_gradient
 from metarl_lite.policies.base import tile
 from metarl_lite.policies.mlp import MLPPolicy
 from metarl_lite.returns import with_advantages
@@ -99,8 +101,7 @@ def test_the_repaired_sketch_task_by_task_is_the_batched_meta_gradient() -> None
 def test_best_start_of_bowls_is_where_their_meta_gradient_vanishes() -> None:
     gen = generator(0)
     curvatures, centres = normal((5,), gen, torch.float64).exp(), normal((5,), gen, torch.float64)
-    weights = curvatures * (1 - 0.1 * curvatures) ** 2
-    theta = ((weights * centres).sum() / weights.sum()).requires_grad_()
-    phi = theta - 0.1 * curvatures * (theta - centres)
-    (slope,) = torch.autograd.grad((0.5 * curvatures * (phi - centres) ** 2).mean(), theta)
-    assert abs(slope.item()) < 1e-14
+    theta = find("6.1").reference(curvatures, centres, 0.1)
+    matrices, points = curvatures.reshape(5, 1, 1), centres.reshape(5, 1)
+    assert quadratic_meta_gradient(theta.reshape(1), matrices, points, 0.1).abs().item() < 1e-13
+    assert quadratic_meta_gradient(theta.reshape(1), matrices, points, 0.2).abs().item() > 1e-4

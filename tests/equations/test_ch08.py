@@ -192,20 +192,37 @@ def test_missing_curvature_of_the_coin() -> None:
     assert abs(far.exact_sampled - far.plain - lacks) < 1e-5
 
 
+class Says:
+    """In place of a policy: its log-probabilities are the parameter itself."""
+
+    def log_prob(self, params: Params, observations: Tensor, actions: Tensor) -> Tensor:
+        return params["log_prob"]
+
+
 def test_eq_magic_box() -> None:
+    """The package's boxes, `dice`: each is 1, and its derivatives of any order are those of a product over its past.
+
+    The loss is minus the mean of differences of boxes times advantages, so it is minus the mean of boxes times falls
+    of the advantages.
+    """
     gen = generator(0)
-    log_prob = (-uniform((2, 3, 4), gen, F64)).requires_grad_()
-    past = log_prob.cumsum(-1)
-    box = (past - past.detach()).exp()
-    assert torch.equal(box, torch.ones_like(box))
-    weights = uniform((2, 3, 4), gen, F64)
-    (first,) = torch.autograd.grad((box * weights).sum(), log_prob, create_graph=True)
-    to_come = weights.flip(-1).cumsum(-1).flip(-1)  # the reward of a step counts for every action up to it
+    log_prob, nothing = (-uniform((2, 3, 4), gen, F64)).requires_grad_(), torch.zeros(2, 3, 4, 1, dtype=F64)
+    advantages, mask = uniform((2, 3, 4), gen, F64), torch.ones(2, 3, 4, dtype=F64)
+    batch = Rollout(nothing, nothing, advantages, mask, mask < 0, nothing[:, :, 0], advantages)
+    loss = dice(Says(), {"log_prob": log_prob}, batch)  # type: ignore[arg-type]
+    torch.testing.assert_close(loss, torch.zeros(2, dtype=F64))  # all boxes are 1, and so is the one before the first
+    (first,) = torch.autograd.grad(-12 * loss.sum(), log_prob, create_graph=True)  # 12 steps a task
+    falls = advantages - torch.cat([advantages[..., 1:], torch.zeros(2, 3, 1, dtype=F64)], -1)
+    to_come = falls.flip(-1).cumsum(-1).flip(-1)  # a box counts for every action up to it
     torch.testing.assert_close(first, to_come, rtol=0, atol=1e-12)
     # Every box's gradient is the box times that of its exponent, so second derivatives go on in the same way.
-    (second,) = torch.autograd.grad(first[0, 0, 1], log_prob)
+    (second,) = torch.autograd.grad(first[0, 0, 1], log_prob, create_graph=True)
     expected = torch.stack([to_come[0, 0, max(t, 1)] for t in range(4)])
     torch.testing.assert_close(second[0, 0], expected, rtol=0, atol=1e-12)
+    assert not second[0, 1:].any(), "a past is that of one episode"
+    assert not second[1].any()
+    (third,) = torch.autograd.grad(second[0, 0, 2], log_prob)
+    torch.testing.assert_close(third[0, 0, 3], to_come[0, 0, 3], rtol=0, atol=1e-12)
 
 
 @pytest.mark.parametrize("horizon", [1, 2, 3, 4])

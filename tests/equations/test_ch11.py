@@ -15,6 +15,7 @@ from torch.distributions import Categorical
 
 from metarl_lite.algorithms.actor_critic import judge, trial_loss, with_trial_advantages
 from metarl_lite.algorithms.configs import RL2Config
+from metarl_lite.oracles.bandits import play, random_arm
 from metarl_lite.oracles.bayes import bayes_optimal_value
 from metarl_lite.policies.gru import GRUPolicy
 from metarl_lite.returns import compared, gae, trial_gae
@@ -170,8 +171,10 @@ def test_eq_task_luck(arms: int, left: int) -> None:
     # Given the mean p of its arms, m pulls at random win binomially: E[G | p] = m p, E[G^2 | p] = m p + m (m - 1) p^2.
     variance = m * of_mean[1] + m * (m - 1) * of_mean[2] - (m * of_mean[1]) ** 2
     assert variance == m * (Fraction(1, 4) - 1 / (12 * k)) + m**2 / (12 * k)
-    p = uniform((200_000, arms), generator(0), F64)
-    won = (uniform((200_000, left), generator(1), F64) < p.mean(1, keepdim=True)).to(F64).sum(1)
+    # The bandits of the package, played at random, agree.
+    p = BernoulliBandit(arms, dtype=F64).sample(200_000, generator(0))["probabilities"]
+    worth = play(random_arm, p, left, generator(1))  # of the arms that were pulled
+    won = (uniform((200_000, left), generator(2), F64) < worth).to(F64).sum(1)
     assert abs(won.var().item() / float(variance) - 1) < 0.02  # six standard errors
 
 

@@ -143,10 +143,14 @@ def test_eq_standard_errors_apart() -> None:
 
 
 def test_rounding_adds_the_variance_that_the_equation_says() -> None:
+    """By rounding, and by what a table without any other error of its own says of a mean one unit away."""
     hidden = 6 + 2 * uniform((20_000,), generator(2), F64)
     off = (10 * hidden).round() / 10 - hidden
     assert abs(off.mean().item()) < 0.001
     assert off.var().item() == pytest.approx(0.1**2 / 12, rel=0.03)
+    printed = replace(BANDITS, errors=dict.fromkeys(BANDITS.errors, 0.0))
+    by_rounding = printed.distance((10, 5), "rl2", printed.means[10, 5]["rl2"] - 0.1)
+    assert by_rounding == pytest.approx(0.1 / off.std().item(), rel=0.03)
 
 
 def test_eq_paired_error() -> None:

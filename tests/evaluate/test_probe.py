@@ -272,3 +272,37 @@ def test_knowing_how_places_are_reached_earns_more() -> None:
     random = session(delta_rule(0.5), True, 0.0)
     assert random.rewards.mean().item() == pytest.approx(0.5, abs=0.01)
     assert stay_probabilities(random).flatten().tolist() == pytest.approx([0.5] * 4, abs=0.02)
+
+
+# --- Numbers that nobody gives ----------------------------------------------------------------------------------------
+
+
+def test_a_probe_if_nothing_is_said() -> None:
+    h, y = 0.1 * normal((50, 4), generator(0), F64), normal((50, 3), generator(1), F64)
+    torch.testing.assert_close(linear_probe(h, y).weight, linear_probe(h, y, 1e-4).weight, rtol=1e-9, atol=1e-9)
+    assert not torch.allclose(linear_probe(h, y).weight, linear_probe(h, y, 1e-3).weight, rtol=1e-3)
+
+
+def test_the_interval_of_a_share_if_nothing_is_said() -> None:
+    y, read = normal((8, 3, 2), generator(0), F64), normal((8, 3, 2), generator(1), F64)
+    found = r_squared_interval(y + 0.3 * read, y, generator(2))
+    given = r_squared_interval(y + 0.3 * read, y, generator(2), False, 0.95, 1000)
+    torch.testing.assert_close(torch.stack(found), torch.stack(given), rtol=1e-9, atol=1e-12)
+    assert found[0].shape == (2,)
+
+
+def test_an_agent_is_as_greedy_as_its_sharpness_says() -> None:
+    """5, if nothing is said: with values held at (.8, .2) the first is chosen with the odds of e^(.6 kappa)."""
+    tasks = TwoStep(horizon=40, dtype=F64)
+    task = tasks.sample(4000, generator(0))
+    held = torch.tensor([0.8, 0.2], dtype=F64)
+
+    def learn(values: Tensor, where: Tensor, reward: Tensor) -> Tensor:
+        return held.expand_as(values)
+
+    for options, sharpness in (({}, 5.0), ({"sharpness": 2.0}, 2.0)):
+        seen = play_two_step(tasks, task, learn, plan=False, gen=generator(1), **options)
+        share = (seen.choices[:, 1:] == 0).double()
+        p = 1 / (1 + math.exp(-0.6 * sharpness))
+        assert share.mean().item() == pytest.approx(p, abs=4 * math.sqrt(p * (1 - p) / share.numel()))
+        assert (seen.choices[:, 0] == 0).double().mean().item() == pytest.approx(0.5, abs=4 * 0.5 / math.sqrt(4000))

@@ -12,7 +12,7 @@ import pytest
 import torch
 from torch import Tensor
 
-import metarl_lite.exercises as registry
+import metarl_lite.lesson.exercises as registry
 from metarl_lite.lesson.check import check, passes, verdict
 from metarl_lite.lesson.exercises.base import Exercise
 from metarl_lite.lesson.exercises.compare import brief, describe, difference

@@ -148,6 +148,44 @@ def store(folder: Path, break_it: Callable[[Notebook], None] = lambda notebook: 
     return path
 
 
+def renumbered(notebook: Notebook, name: str, start: int, count: int) -> None:
+    """Makes it a notebook of another name, with count of the two exercises, numbered from start on."""
+    chapter = int(name[:2])
+    for cell in notebook.cells:
+        cell.source = cell.source.replace(NAME, f"{name}.ipynb")
+        for place in (2, 1):
+            cell.source = cell.source.replace(f"6.{place}", f"{chapter}.{start + place - 1}")
+    if count == 1:
+        first = next(place for place, cell in enumerate(notebook.cells) if "standing still" in cell.source)
+        del notebook.cells[first : first + 3]
+        notebook.cells[-1].source = CLOSING
+        for place, cell in enumerate(cell for cell in notebook.cells if cell.cell_type == "code"):
+            cell.execution_count = place + 1
+
+
+def book(root: Path, names: list[str], counts: list[int] | None = None) -> list[Path]:
+    """A book of miniatures of these names, and its _toc.yml; a second part's exercises go on where the first's end."""
+    (root / "book").mkdir()
+    (root / "book" / "intro.md").write_text("# A small book\n", encoding="utf-8")
+    paths, ends = [], dict.fromkeys([name[:2] for name in names], 1)
+    for name, count in zip(names, counts or [2] * len(names), strict=True):
+
+        def change(notebook: Notebook, name: str = name, count: int = count) -> None:
+            renumbered(notebook, name, ends[name[:2]], count)
+
+        paths.append(store(root / "book", change, f"{name}.ipynb"))
+        ends[name[:2]] += count
+    write_contents(root, names)
+    return paths
+
+
+def write_contents(root: Path, names: list[str]) -> None:
+    """The _toc.yml of a book of these notebooks."""
+    lines = ["format: jb-book", "root: book/intro", "parts:", "  - caption: All", "    chapters:"]
+    lines += [f"      - file: book/{name}" for name in names]
+    (root / "_toc.yml").write_text("\n".join(lines) + "\n", encoding="utf-8")
+
+
 def code(notebook: Notebook, source: str) -> Any:
     """The code cell whose source begins so."""
     return next(cell for cell in notebook.cells if cell.cell_type == "code" and cell.source.startswith(source))

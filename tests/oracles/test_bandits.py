@@ -280,3 +280,10 @@ def test_regret_of_a_hundred_pulls_of_two_arms(rule: Rule, known: float) -> None
     error = regret.std() * math.sqrt(2 / INSTANCES)
     assert abs(regret.mean() - known) < 3 * error, (regret.mean().item(), error.item())
     assert regret.mean() > 1.748246 + 3 * error  # the Bayes optimum
+
+
+def test_ots_draws_twenty_bandits_if_nothing_is_said() -> None:
+    bandits = uniform((500, 5), generator(0), torch.float64)
+    drawn = {n: arms_played(ots(n) if n else ots(), bandits, 10, generator(1)) for n in (0, 10, 20)}
+    assert torch.equal(drawn[0], drawn[20])
+    assert not torch.equal(drawn[0], drawn[10])

@@ -12,7 +12,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from metarl_lite.oracles.gittins import gittins, gittins_index, gittins_table
+from metarl_lite.oracles.gittins import gittins, gittins_index, gittins_table, keep_pulling, keep_pulling_all
 from metarl_lite.rng import generator
 
 F64 = torch.float64
@@ -32,6 +32,24 @@ def check_index(function: Index) -> None:
 
 def test_the_published_tables() -> None:
     check_index(gittins_index)
+
+
+@pytest.mark.parametrize("discount", [0.5, 0.9])
+@pytest.mark.parametrize(("alpha", "beta"), [(1.0, 1.0), (3.0, 2.0), (1.0, 4.0)])
+def test_the_plain_stopping_rule_and_the_one_in_a_window_are_one(alpha: float, beta: float, discount: float) -> None:
+    for charge in (0.2, 0.45, 0.6, 0.85):
+        gain, time = keep_pulling(alpha, beta, charge, discount, 60)
+        column = [torch.tensor([[x]], dtype=F64) for x in (alpha, beta, charge - alpha / (alpha + beta))]
+        *_, (t, wins, gains, times) = keep_pulling_all(*column, discount, 60)
+        assert t == 0
+        assert gains[wins == 0].item() == pytest.approx(gain, abs=1e-9)
+        assert times[wins == 0].item() == pytest.approx(time, abs=1e-9)
+
+
+def test_a_charge_of_the_index_leaves_nothing_to_gain() -> None:
+    for (alpha, beta), index in {(1, 1): 0.7029, (2, 3): 0.5163}.items():  # published, discount .9
+        assert abs(keep_pulling(alpha, beta, index, 0.9, 200)[0]) < 2e-4  # four digits
+        assert keep_pulling(alpha, beta, index - 0.01, 0.9, 200)[0] > 5e-3
 
 
 def the_mean(alpha: Any, beta: Any, discount: float) -> Tensor:

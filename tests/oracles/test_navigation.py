@@ -37,10 +37,15 @@ def test_standing_still_equals_its_simulation() -> None:
 
 
 def test_the_best_start_is_the_centre() -> None:
+    """By the package's mean distance, which a sample of goals confirms."""
     goals = PointGoal(dtype=torch.float64).sample(100_000, generator(3))["goal"]
-    centre = goals.norm(dim=1).mean()
-    for place in ([0.1, 0.0], [0.0, -0.2], [0.3, 0.3]):
-        assert (goals - torch.tensor(place)).norm(dim=1).mean() > centre
+    centre = mean_distance(torch.zeros(2, dtype=torch.float64))
+    assert -100 * centre.item() == pytest.approx(standing_still_return(), rel=1e-12)
+    for place in ([0.1, 0.0], [0.0, -0.2], [0.3, 0.3], [-0.45, 0.02]):
+        there = torch.tensor(place, dtype=torch.float64)
+        distances = (goals - there).norm(dim=1)
+        assert mean_distance(there) > centre
+        assert abs(distances.mean() - mean_distance(there)) < 4 * distances.std() / math.sqrt(100_000)
 
 
 def test_goal_known_by_hand() -> None:

@@ -13,7 +13,7 @@ from metarl_lite.algorithms.configs import RL2Config
 from metarl_lite.algorithms.rl2 import rl2
 from metarl_lite.checkpoint import load, save
 from metarl_lite.evaluate.curves import trial_returns
-from metarl_lite.policies.belief import BeliefPolicy
+from metarl_lite.policies.belief import BeliefPolicy, prediction_loss
 from metarl_lite.policies.gru import GRUPolicy
 from metarl_lite.rng import generator, normal
 from metarl_lite.rollout import trial
@@ -141,6 +141,13 @@ def test_own_loss_by_hand(queries: int) -> None:
                 guess = predicted_by_hand(params, memory[b, t, :5], seen[asked], did[asked])
                 total = total + mask[asked] * (paid[asked] - guess) ** 2
     torch.testing.assert_close(policy.own_loss(params, memory, batch), total / (4 * 8 * queries))
+    # The plain version, which the lesson shows, and its gradient, against the quick one.
+    plain, quick = prediction_loss(policy, params, memory, batch), policy.own_loss(params, memory, batch)
+    torch.testing.assert_close(plain, quick)
+    names = ["ask_w", "ask_b", "answer_w", "answer_b", "actor_gru_in"]
+    for mine, other in zip(*(torch.autograd.grad(x, [params[n] for n in names], retain_graph=True)
+                             for x in (plain, quick)), strict=True):  # fmt: skip
+        torch.testing.assert_close(mine, other)
 
 
 def gradients(loss: Tensor, params: Params) -> set[str]:

@@ -15,6 +15,7 @@ from metarl_lite.policies.distributions import (
     categorical_entropy,
     categorical_kl,
     categorical_log_prob,
+    categorical_sample,
     gaussian_entropy,
     gaussian_kl,
     gaussian_log_prob,
@@ -210,3 +211,23 @@ def entropy_of_logits_that_are_not_normalised(chosen: Distribution) -> Tensor:
 def test_a_broken_variant_fails_its_check(check: Any, broken: Any) -> None:
     with pytest.raises(AssertionError):
         check(broken)
+
+
+# --- Sampling ---------------------------------------------------------------------------------------------------------
+
+
+def test_an_action_is_in_range_where_the_probabilities_sum_to_less_than_the_noise() -> None:
+    """In single precision one set of five logits in four sums to less than 1; noise may be the number just below 1."""
+    chosen = normal((4000, 5), generator(0), torch.float32)
+    almost = torch.full((4000, 1), 1 - 2**-24)
+    assert (chosen.softmax(-1).cumsum(-1)[:, -1:] <= almost).any(), "here the sampled index needs its bound"
+    actions = categorical_sample(chosen, almost)
+    assert actions.max().item() == 4
+    assert (actions == 4).all()
+
+
+def test_each_action_is_as_frequent_as_it_is_probable() -> None:
+    probabilities = torch.tensor([0.1, 0.0, 0.6, 0.3], dtype=F64)
+    noise = torch.linspace(0, 1, 10_001, dtype=F64)[:-1].unsqueeze(-1)
+    counts = categorical_sample(probabilities.log().expand(10_000, 4), noise).bincount(minlength=4)
+    assert (counts - 10_000 * probabilities).abs().max() <= 1

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from metarl_lite.policies.layers import hidden, linear, tanh_
+from metarl_lite.policies.layers import hidden, linear, quick_linear, tanh_
 from metarl_lite.rng import generator, normal
 
 F64 = torch.float64
@@ -32,6 +32,7 @@ def test_layers_equal_a_loop_over_networks(grad: bool) -> None:
         for n in range(2):
             plain = x[n] @ weight[n] + bias[n]
             torch.testing.assert_close(linear(x, weight, bias)[n], plain, rtol=0, atol=1e-14)
+            torch.testing.assert_close(quick_linear(x, weight, bias)[n], plain, rtol=0, atol=1e-14)
             torch.testing.assert_close(hidden(x, weight, bias)[n], plain.tanh(), rtol=0, atol=1e-14)
 
 
@@ -71,6 +72,6 @@ def test_a_shared_weight_with_a_bias_for_each_task_is_not_taken_for_a_shared_lay
     shared = weight[:1].expand_as(weight)
     with torch.no_grad():
         for n in range(2):
-            torch.testing.assert_close(linear(x, shared, bias)[n], x[n] @ weight[0] + bias[n], rtol=0, atol=1e-14)
-        together = linear(x, shared, bias[:1].expand_as(bias))
+            torch.testing.assert_close(quick_linear(x, shared, bias)[n], x[n] @ weight[0] + bias[n], rtol=0, atol=1e-14)
+        together = quick_linear(x, shared, bias[:1].expand_as(bias))
     torch.testing.assert_close(together, x @ weight[0] + bias[0], rtol=0, atol=1e-14)

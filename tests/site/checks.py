@@ -8,9 +8,11 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from html.parser import HTMLParser
 from pathlib import Path
+from typing import TYPE_CHECKING
 from urllib.parse import unquote, urlsplit
 
-from playwright.sync_api import ConsoleMessage, Page, Request
+if TYPE_CHECKING:
+    from playwright.sync_api import ConsoleMessage, Page, Request
 
 ARTICLE = "article.bd-article"
 LEAST_CONTRAST = 4.5  # WCAG 2.1, level AA, text of ordinary size

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 import subprocess
 import sys
@@ -12,22 +11,18 @@ from dataclasses import dataclass
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
-import yaml
-from playwright.sync_api import Browser, Page, Route, sync_playwright
 
 from tools import chromium
 
 from .checks import Traffic
 
+if TYPE_CHECKING:  # where playwright is missing, the tests that need a browser are skipped, and the others run
+    from playwright.sync_api import Browser, Page, Route
+
 ROOT = Path(__file__).resolve().parents[2]
-
-
-def toc() -> list[str]:
-    """The pages of the book in reading order, such as `book/01_generalisation_problem`."""
-    contents = yaml.safe_load((ROOT / "_toc.yml").read_text(encoding="utf-8"))
-    return [contents["root"], *(entry["file"] for part in contents["parts"] for entry in part["chapters"])]
 
 
 class _Quiet(SimpleHTTPRequestHandler):
@@ -83,23 +78,22 @@ def address(built: Path) -> Iterator[str]:
 
 
 def executable() -> str:
-    """The browser; without one the tests are skipped, except where they must run."""
-    found = chromium.find()
-    if found is None:
-        missing = f"no Chromium was found. To get one: {chromium.how_to_get_one()}"
-        if os.environ.get("CI", "false") != "false":
-            pytest.fail(missing, pytrace=False)
-        pytest.skip(missing)
-    return found
+    """The browser; where it or playwright's driver does not start, tests are skipped, or fail where they must run."""
+    path, lacks = chromium.look()
+    if lacks and chromium.must_run():
+        pytest.fail(chromium.explain(lacks), pytrace=False)
+    if lacks:
+        pytest.skip(chromium.explain(lacks))
+    return path
 
 
 @pytest.fixture(scope="session")
 def browser() -> Iterator[Browser]:
     path = executable()
+    from playwright.sync_api import sync_playwright
+
     with sync_playwright() as playwright:
-        # A container has no user namespaces for the sandbox and a small /dev/shm; only our own pages are opened.
-        options = ["--no-sandbox", "--disable-dev-shm-usage", "--disable-gpu"]
-        launched = playwright.chromium.launch(executable_path=path, args=options)
+        launched = playwright.chromium.launch(executable_path=path, args=chromium.OPTIONS)
         yield launched
         launched.close()
 

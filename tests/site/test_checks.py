@@ -5,12 +5,15 @@ from __future__ import annotations
 import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
-from playwright.sync_api import Browser, Page
 
 from . import checks
 from .conftest import ROOT, serve
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser, Page
 
 DOT = (
     "data:image/png;base64,"

@@ -5,14 +5,16 @@ from __future__ import annotations
 import ast
 import importlib.util
 import re
-from types import ModuleType
+from pathlib import Path
+from types import ModuleType, SimpleNamespace
 
 import pytest
 import yaml
 
-from tools import chromium
+from tests.notebooks import miniature
+from tools import chromium, contents
 
-from .conftest import ROOT, executable, toc
+from .conftest import ROOT, executable
 
 BOOK, PACKAGE = ROOT / "book", ROOT / "metarl_lite"
 # Not on the reference page: the command line, and the exercises, which would give away their solutions.
@@ -30,10 +32,9 @@ def listed() -> list[str]:
     return re.findall(r"automodule:: (\S+)", (BOOK / "api.md").read_text(encoding="utf-8"))
 
 
-def test_every_chapter_is_in_the_contents() -> None:
-    pages = toc()
-    chapters = [f"book/{path.stem}" for path in sorted(BOOK.glob("[0-9][0-9]_*.ipynb"))]
-    assert [page for page in pages if re.match(r"book/\d\d_", page)] == chapters
+def test_every_page_is_in_the_contents() -> None:
+    assert contents.faults() == []
+    pages = contents.pages()
     assert {f"book/{path.stem}" for path in BOOK.glob("*.md")} <= set(pages)
     assert len(set(pages)) == len(pages)
     missing = [page for page in pages if not any((ROOT / f"{page}{end}").is_file() for end in (".md", ".ipynb"))]
@@ -117,6 +118,16 @@ def test_fields_of_dataclasses_are_explained_by_their_comments(extension: Module
         ":param inner_lr: step size (default ``0.1``)",
         ":type inner_lr: float",
     ]
+
+
+def test_run_times_are_those_of_the_notebooks_in_the_contents(extension: ModuleType, tmp_path: Path) -> None:
+    miniature.book(tmp_path, ["08_first", "08b_second"])
+    miniature.store(tmp_path / "book", name="09_stray.ipynb")
+    found = {"book/intro", "book/08b_second", "book/08_first"}
+    app, source = SimpleNamespace(srcdir=tmp_path, env=SimpleNamespace(found_docs=found)), [extension.RUN_TIMES]
+    extension.run_times(app, "book/how_to_use", source)
+    links = re.findall(r"\((\w+\.ipynb)\) \| 12 \|", source[0])
+    assert links == ["08_first.ipynb", "08b_second.ipynb"]
 
 
 def test_missing_browser_skips_with_the_command_and_fails_in_ci(monkeypatch: pytest.MonkeyPatch) -> None:

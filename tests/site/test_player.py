@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
 from PIL import Image
-from playwright.sync_api import Browser, Page
 
 from metarl_lite.lesson.page import player
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser, Page
 
 COLOURS = [(200, 0, 0), (0, 150, 0), (0, 0, 180), (250, 200, 0)]
 PIXEL = "c => Array.from(c.getContext('2d').getImageData(5, 5, 1, 1).data)"

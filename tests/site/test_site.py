@@ -7,15 +7,20 @@ import tomllib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
-from playwright.sync_api import Browser, Page, ViewportSize
+
+from tools import contents
 
 from . import checks
-from .conftest import ROOT, Build, toc
+from .conftest import ROOT, Build
 
-PAGES = toc()
-NOTEBOOKS = [name for name in PAGES if (ROOT / f"{name}.ipynb").is_file()]
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser, Page, ViewportSize
+
+PAGES = contents.pages()
+NOTEBOOKS = [path.relative_to(ROOT).with_suffix("").as_posix() for path in contents.notebooks()]
 DESKTOP: ViewportSize = {"width": 1280, "height": 900}
 PHONE: ViewportSize = {"width": 390, "height": 844}
 SCREENSHOTS = ROOT / "_build" / "screenshots"

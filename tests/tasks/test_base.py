@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import random
 
 import numpy as np
@@ -209,7 +210,12 @@ def test_negative_horizons_and_batches_are_refused(name: str) -> None:
 
 def test_families_by_name() -> None:
     assert make_tasks("grid-goal", size=7).observation_size == 49
-    assert all(FAMILIES[name].name == name for name in FAMILIES)
+    assert {name: family.__name__ for name, family in FAMILIES.items()} == {
+        "bernoulli-bandit": "BernoulliBandit", "dependent-bandit": "DependentBandit", "eleven-arms": "ElevenArms",
+        "two-step": "TwoStep", "tabular-mdp": "TabularMDP", "point-goal": "PointGoal", "grid-goal": "GridGoal",
+        "cartpole": "CartPoleTasks", "pendulum": "PendulumTasks",
+    }  # fmt: skip
+    assert all(type(make_tasks(name)) is family for name, family in FAMILIES.items())
     known = ", ".join(sorted(FAMILIES))
     with pytest.raises(ValueError, match=rf"'halfcheetah'; make_tasks knows {known}"):
         make_tasks("halfcheetah")
@@ -227,3 +233,55 @@ def test_a_finite_family_draws_from_its_pool_only() -> None:
     assert torch.equal(tasks.observation_bounds()[1], family.observation_bounds()[1])
     assert tasks.action_limit == family.action_limit
     assert act(tasks, tasks.sample(2, generator(2)), 2).rewards.shape == (2, 2, 5)
+
+
+#: Of each family as it is if nothing is said: O, A, horizon, numbers of chance a step and a reset, scale and limit.
+AS_PUBLISHED = {
+    "bernoulli-bandit": (1, 5, 10, 1, 0, 1.0, math.inf),
+    "dependent-bandit": (1, 2, 100, 1, 0, 1.0, math.inf),
+    "eleven-arms": (1, 11, 5, 0, 0, 1.0, math.inf),
+    "two-step": (3, 2, 200, 2, 0, 1.0, math.inf),
+    "tabular-mdp": (10, 5, 10, 3, 0, 1.0, math.inf),
+    "point-goal": (2, 2, 100, 0, 0, 0.1, 0.1),
+    "grid-goal": (25, 5, 15, 0, 0, 1.0, math.inf),
+    "cartpole": (4, 2, 200, 0, 4, 1.0, math.inf),
+    "pendulum": (3, 1, 200, 0, 2, 1.0, 2.0),
+}
+
+
+@pytest.mark.parametrize("name", FAMILIES)
+def test_what_a_family_is_if_nothing_is_said(name: str) -> None:
+    tasks = make_tasks(name)
+    sizes = (tasks.observation_size, tasks.action_size, tasks.horizon, tasks.noise_size, tasks.reset_noise_size)
+    assert (*sizes, tasks.action_scale, tasks.action_limit) == AS_PUBLISHED[name]
+    assert tasks.discrete == (name not in ("point-goal", "pendulum"))
+    assert tasks.can_terminate == (name in ("point-goal", "cartpole"))
+    assert tasks.dtype == torch.float32
+
+
+@pytest.mark.parametrize("name", SMALL)
+def test_chance_is_uniform_and_of_the_asked_shape(name: str) -> None:
+    tasks = make(name)
+    step, reset = tasks.draw((3, 4), generator(0)), tasks.draw_reset((3, 4), generator(0))
+    assert step.shape == (3, 4, tasks.noise_size)
+    assert reset.shape == (3, 4, tasks.reset_noise_size)
+    for part in (step, reset):
+        assert part.dtype == torch.float64
+        assert bool(((part >= 0) & (part < 1)).all())
+        assert len(part.unique()) == part.numel()
+
+
+@pytest.mark.parametrize("name", SMALL)
+def test_a_finite_family_is_its_family_in_all_but_what_it_draws(name: str) -> None:
+    family = make(name)
+    tasks = FiniteTasks(family, family.sample(3, generator(0)))
+    for attribute in TaskDistribution.__annotations__:
+        assert getattr(tasks, attribute) == getattr(family, attribute), attribute
+    task = tasks.sample(4, generator(1))
+    ours, theirs = (
+        rollout(which, policy, tile(policy.params(), 4), task, 2, generator(2))
+        for which in (tasks, family)
+        for policy in [MLPPolicy.for_tasks(family, generator(3), hidden=(3,))]
+    )
+    torch.testing.assert_close(ours.rewards, theirs.rewards)
+    torch.testing.assert_close(ours.observations, theirs.observations)

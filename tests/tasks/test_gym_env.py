@@ -13,7 +13,8 @@ import torch
 from gymnasium.utils.env_checker import check_env
 
 from metarl_lite.rng import generator
-from metarl_lite.tasks import FAMILIES, GymTasks, PointGoal, TaskEnv, register
+from metarl_lite.tasks import FAMILIES, CartPoleTasks, GymTasks, PointGoal, TabularMDP, TaskEnv, register
+from metarl_lite.tasks.gym_env import episode_noise
 
 IDS = [
     "metarl_lite/BernoulliBandit-v0",
@@ -195,3 +196,30 @@ def test_other_bad_input_is_refused() -> None:
     with pytest.raises(ValueError, match="made of gymnasium environments already"):
         TaskEnv(pool)
     pool.close()
+
+
+class AlmostOne:
+    """A generator of numpy whose uniform numbers are all the greatest below 1, in the type that it is asked for."""
+
+    def random(self, size: Any = None, dtype: Any = np.float64) -> Any:
+        return np.full(() if size is None else size, np.nextafter(dtype(1), dtype(0)), dtype=dtype)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_chance_is_below_one_in_the_type_of_the_family(dtype: torch.dtype) -> None:
+    """A number next to 1 in double precision is 1 in single precision, and the logarithm of what is left infinite."""
+    tasks = TabularMDP(3, 2, horizon=4, dtype=dtype)
+    for part in (*episode_noise(tasks, AlmostOne()), *episode_noise(CartPoleTasks(dtype=dtype), AlmostOne())):  # type: ignore[arg-type]
+        assert part.dtype == dtype
+        assert bool((part < 1).all())
+    _, steps = episode_noise(tasks, AlmostOne())  # type: ignore[arg-type]
+    _, reward, _ = tasks.step(tasks.default_task(), torch.zeros(4, 1, dtype=torch.long), torch.zeros(4).long(), steps)
+    assert bool(reward.isfinite().all())
+
+
+def test_an_episode_has_chance_for_its_reset_and_for_every_step() -> None:
+    first, steps = episode_noise(CartPoleTasks(horizon=7), np.random.default_rng(0))
+    assert (first.shape, steps.shape) == ((4,), (7, 0))
+    first, steps = episode_noise(TabularMDP(3, 2, horizon=7), np.random.default_rng(0))
+    assert (first.shape, steps.shape) == ((0,), (7, 3))
+    assert len(steps.unique()) == 21

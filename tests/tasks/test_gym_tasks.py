@@ -271,3 +271,21 @@ def test_bad_tasks_and_horizons_are_refused() -> None:
         broken.sample(4, generator(0))
     with pytest.raises(ValueError, match="num_tasks = 0"):
         tasks.sample(0, generator(0))
+
+
+def test_first_actions_are_a_fourth_as_wide_as_the_box_or_one_where_it_has_no_end() -> None:
+    for low, high, scale in ((-2.0, 2.0, 1.0), (0.0, 1.0, 0.25), (-np.inf, np.inf, 1.0)):
+        tasks = counter(action_space=Box(low, high, (3,), np.float32))
+        assert tasks.action_scale == scale
+        assert tasks.action_size == 3
+        tasks.close()
+
+
+def test_both_numbers_of_the_reset_noise_are_in_the_seed() -> None:
+    """48 bits: the first number is the upper half, the second the lower."""
+    tasks = counter()
+    task = {name: leaf.expand(3) for name, leaf in tasks.default_task().items()}
+    tasks.reset(task, torch.tensor([[0.5, 0.25], [0.75, 0.25], [0.5, 0.5]], dtype=torch.float64))
+    seeds = [env.log[-1][2] for env in envs(tasks)]
+    assert seeds == [2**47 + 2**22, 3 * 2**46 + 2**22, 2**47 + 2**23]
+    tasks.close()

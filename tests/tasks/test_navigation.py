@@ -71,3 +71,31 @@ def test_a_walk_on_the_grid() -> None:
 def test_a_grid_without_room_for_a_goal_is_refused() -> None:
     with pytest.raises(ValueError, match=r"size = 2: .*at least size=3"):
         GridGoal(2)
+
+
+def test_the_end_of_the_plane_is_a_square_of_two_hundredths() -> None:
+    """A corner that a disc of that width would leave out is in; a little beyond a side is out."""
+    tasks, start = PointGoal(dtype=torch.float64), torch.zeros(2, dtype=torch.float64)
+    for offset, ends in (
+        ([0.0099, 0.0099], True), ([-0.0099, 0.0099], True), ([0.009, -0.009], True), ([0.0, 0.0], True),
+        ([0.0101, 0.0], False), ([0.0, -0.0101], False), ([0.0101, 0.0099], False), ([0.01, 0.0], False),
+    ):  # fmt: skip
+        task = {"goal": torch.tensor(offset, dtype=torch.float64)}
+        _, reward, over = tasks.step(task, start, torch.zeros(2, dtype=torch.float64), NOTHING)
+        assert bool(over) == ends, offset
+        assert reward.item() == pytest.approx(-math.hypot(*offset))
+
+
+def test_goals_of_the_plane_reach_to_the_corners_of_the_square() -> None:
+    goals = PointGoal(dtype=torch.float64).sample(10_000, generator(1))["goal"]
+    assert goals.amin(0).max().item() < -0.499
+    assert goals.amax(0).min().item() > 0.499
+
+
+@pytest.mark.parametrize("size", [3, 5, 7])
+def test_a_grid_of_any_size_leaves_out_the_starts_corner_alone(size: int) -> None:
+    goals = GridGoal(size).goals()
+    everywhere = {(x, y) for x in range(size) for y in range(size)}
+    assert {tuple(cell) for cell in goals.tolist()} == everywhere - {(0, 0), (0, 1), (1, 0), (1, 1)}
+    assert len(goals) == size**2 - 4
+    assert GridGoal(size).default_task()["goal"].tolist() == [size - 1, size - 1]

@@ -19,6 +19,10 @@ from metarl_lite.tasks.physics import PhysicalTasks
 from metarl_lite.types import Task
 
 COUNT = 1000
+CARTPOLE = {
+    "gravity": (7.0, 13.0), "masscart": (0.5, 2.0), "masspole": (0.05, 0.3), "length": (0.25, 1.0),
+    "force_mag": (5.0, 15.0),
+}  # fmt: skip
 NOTHING = torch.zeros(0)
 
 
@@ -164,3 +168,45 @@ def test_balancing_earns_the_whole_horizon_and_pushing_one_way_does_not() -> Non
     returns = rollout(tasks, policy, params, tasks.sample(2, generator(0)), 10, generator(1)).returns()
     assert bool((returns[0] == tasks.horizon).all())
     assert bool((returns[1] < 15).all())
+
+
+def test_the_ranges_of_both_families() -> None:
+    """What is drawn is what these say, from end to end."""
+    assert CartPoleTasks().ranges == CARTPOLE
+    assert PendulumTasks().ranges == {"g": (7.0, 13.0), "m": (0.5, 1.5), "l": (0.5, 1.5)}
+    for tasks in (CartPoleTasks(dtype=torch.float64), PendulumTasks(dtype=torch.float64)):
+        for name, leaf in tasks.sample(5000, generator(2)).items():
+            low, high = tasks.ranges[name]
+            assert leaf.min().item() < low + 0.002 * (high - low)
+            assert leaf.max().item() > high - 0.002 * (high - low)
+
+
+def test_first_states_reach_to_the_ends_of_their_intervals() -> None:
+    for tasks, bounds in ((CartPoleTasks(dtype=torch.float64), [0.05] * 4), (PendulumTasks(), [math.pi, 1.0])):
+        state = tasks.reset(tasks.default_task(), tasks.draw_reset((5000,), generator(1))).double()
+        scaled = state / torch.tensor(bounds, dtype=torch.float64)
+        assert scaled.amin(0).max().item() < -0.998
+        assert scaled.amax(0).min().item() > 0.998
+
+
+def test_an_episode_of_the_cart_pole_ends_beyond_its_windows() -> None:
+    """By standing just inside and just outside, without any speed."""
+    tasks = CartPoleTasks(dtype=torch.float64)
+    for place, value in ((0, 2.4), (2, math.radians(12))):
+        for factor, ends in ((0.999, False), (1.001, True), (-0.999, False), (-1.001, True)):
+            state = torch.zeros(4, dtype=torch.float64)
+            state[place] = factor * value
+            assert bool(tasks.step(tasks.default_task(), state, torch.tensor(1), NOTHING)[2]) == ends
+
+
+def test_the_bounds_that_no_state_can_leave() -> None:
+    """Positions and angles go one step beyond their windows; speeds as the docstring's argument has it."""
+    for ranges, expected in ((None, [3.2784, 43.922, 0.6967, 24.3653]), ({}, [2.606, 10.2978, 0.3031, 4.6824])):
+        low, high = CartPoleTasks(ranges=ranges).observation_bounds()
+        assert torch.equal(low, -high)
+        torch.testing.assert_close(high, torch.tensor(expected), rtol=1e-3, atol=0)
+        far, velocity, tilted, spin = high.tolist()
+        assert far == pytest.approx(2.4 + 0.02 * velocity, rel=1e-5)
+        assert tilted == pytest.approx(math.radians(12) + 0.02 * spin, rel=1e-5)
+    low, high = PendulumTasks().observation_bounds()
+    assert (low.tolist(), high.tolist()) == ([-1.0, -1.0, -8.0], [1.0, 1.0, 8.0])
