@@ -291,6 +291,31 @@ def pretend_run(monkeypatch: pytest.MonkeyPatch, shown: str = "42\n") -> None:
     monkeypatch.setattr(execute, "yardstick_ms", lambda: 20.0)
 
 
+def test_a_signal_while_the_file_is_written_lets_it_be_written_whole(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    signals, sync = Signals(), os.fsync
+
+    def interrupted(handle: int) -> None:
+        signals._note(signal.SIGINT, None)
+        signals._note(signal.SIGINT, None)
+        sync(handle)
+
+    one, two = stored(tmp_path, "print(42)"), stored(tmp_path, "print(43)", name="02_next.ipynb")
+    before = two.read_bytes()
+    pretend_run(monkeypatch)
+    monkeypatch.setattr(execute, "SIGNALS", signals)
+    monkeypatch.setattr(os, "fsync", interrupted)
+    assert execute.main([str(one), str(two)]) == 130
+    shown = capsys.readouterr()
+    assert "01_small: 1.0 s, 1 kB stored" in shown.out
+    assert "02_next" not in shown.out
+    assert "interrupted" in shown.err
+    assert texts(one) == ["42\n"]
+    assert two.read_bytes() == before
+    assert sorted(tmp_path.iterdir()) == [one, two]
+
+
 @pytest.mark.skipif(sys.platform == "win32", reason="a folder's permissions are of another kind there")
 @pytest.mark.parametrize("creates", ["TemporaryFile", "mkstemp"], ids=["from the start", "since it runs"])
 def test_a_folder_that_cannot_be_written_to_is_named(

@@ -174,18 +174,23 @@ def install_cpu_torch(pins: Sequence[str], pip_flags: Sequence[str], command: st
 
 
 def install_the_rest(extras: str, pins: Sequence[str], pip_flags: Sequence[str], command: str) -> None:
-    """The package from this folder, editable, with its extras, by pip; large downloads are named as they begin.
+    """The package from this folder, editable, with its extras, by pip, which draws its bars on a terminal.
+
+    Elsewhere, as in a log, large downloads are named as they begin.
 
     Raises:
         InstallationFailed: pip failed, and has printed its reason.
     """
     log = Path(".venv", "pip.log")
     log.write_text("", encoding="utf-8")
-    line = [*PIP, "install", "-qq", "--log", str(log), *pip_flags, *pins, "--editable", f".[{extras}]"]
+    bars = sys.stdout.isatty()
+    line = [*PIP, "install", "-qq", "--progress-bar", "on" if bars else "off", "--log", str(log)]
+    line += [*pip_flags, *pins, "--editable", f".[{extras}]"]
     with subprocess.Popen(line, env=_quiet()) as pip, log.open(encoding="utf-8", errors="replace") as account:
         while pip.poll() is None:
             for name, megabytes in LARGE_DOWNLOAD.findall(account.read()):
-                say(f"    {name}, {megabytes} MB ...")
+                if not bars:
+                    say(f"    {name}, {megabytes} MB ...")
             time.sleep(0.5)
     if pip.returncode != 0:
         raise InstallationFailed(
