@@ -98,7 +98,7 @@ class Compared:
     slack: float
     nearness: float
     limit: float
-    values: list[float]
+    values: tuple[float, ...]
     is_error: bool
 
 
@@ -120,7 +120,7 @@ def compared(same: list[dict[str, Any]]) -> Compared:
         length = min(len(row["ratio"]) for row in same)
         spread = max(max(r) - min(r) for r in zip(*(row["ratio"][:length] for row in same), strict=True))
         slack = _room([w - 1 for w in worst]) if min(worst) > 1 else (1 / spread if spread else math.inf)
-    return Compared(first["file"], first["line"], first["test"], slack, nearness, limits[0], values, is_error)
+    return Compared(first["file"], first["line"], first["test"], slack, nearness, limits[0], tuple(values), is_error)
 
 
 def _room(rooms: list[float]) -> float:
@@ -130,12 +130,14 @@ def _room(rooms: list[float]) -> float:
     return min(map(abs, rooms)) / spread if min(rooms) > 0 or max(rooms) < 0 else 0.0
 
 
-def sites(records: Path, names: list[str]) -> list[Compared]:
+def recorded(records: Path, name: str) -> Rows:
+    """What was compared under one arithmetic, by test, line, place in the line, and turn."""
+    keys = ("test", "file", "line", "place", "n")
+    return {tuple(row[key] for key in keys): row for row in _lines(records / name, "rows")}
+
+
+def sites(found: list[Rows]) -> list[Compared]:
     """Of each asserting line the comparison with the least slack, the one that is nearest to its limit first."""
-    found: list[Rows] = []
-    for name in names:
-        keys = ("test", "file", "line", "place", "n")
-        found.append({tuple(row[key] for key in keys): row for row in _lines(records / name, "rows")})
     least: dict[tuple[str, int], Compared] = {}
     nearest: dict[tuple[str, int], float] = {}  # of errors
     for key in found[0]:
@@ -185,11 +187,14 @@ def told(one: Compared, names: list[str], root: Path, mark: str | None = None) -
 
 def report(records: Path, names: list[str], root: Path = ROOT) -> bool:
     """The lists are printed; says whether every tolerance has its slack."""
-    found = sites(records, names)
-    marks = {one: statement(one.file, one.line)[1] for one in map(_hashable, found)}
+    rows = [recorded(records, name) for name in names]
+    common = set.intersection(*map(set, rows))
+    found = sites(rows)
+    marks = {one: statement(one.file, one.line)[1] for one in found}
     plain = [one for one, mark in marks.items() if mark is None]
     by_slack, by_nearness = (sorted(plain, key=lambda one: getattr(one, key)) for key in ("slack", "nearness"))
-    print(f"\n{len(found)} asserting lines compare numbers under {', '.join(names)}.")
+    print(f"\n{len(found)} asserting lines compare numbers, {len(common)} times under each of {', '.join(names)};")
+    print(f"{max(map(len, rows)) - len(common)} times under some of them only, and these say nothing here.")
     print(f"\n=== The {LISTED} with the least slack, and all below {LEAST_SLACK:.0f} ===")
     short = [one for one in by_slack if one.slack < LEAST_SLACK]
     for one in by_slack[: max(LISTED, len(short))]:
@@ -204,10 +209,6 @@ def report(records: Path, names: list[str], root: Path = ROOT) -> bool:
     if short:
         print(f"\n{len(short)} of the tolerances are less than {LEAST_SLACK:.0f} times the spread of their value.")
     return not short
-
-
-def _hashable(one: Compared) -> Compared:
-    return Compared(**(vars(one) | {"values": tuple(one.values)}))  # type: ignore[arg-type]
 
 
 def main(arguments: list[str] | None = None) -> int:
