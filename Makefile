@@ -141,4 +141,4 @@ set-repo: | $(PY)
 
 clean:
 	rm -rf _build build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .coverage .coverage.* htmlcov
-	find . -path ./.venv -prune -o -type d -name __pycache__ -exec rm -rf {} +
+	find . -path ./.venv -prune -o -type d \( -name __pycache__ -o -name .ruff_cache \) -exec rm -rf {} +

@@ -100,7 +100,8 @@ def a2c(
     Source: Mnih et al. (2016), section 4; Wang et al. (2016), section 2.3.
     """
     chosen, values, memory = judge(policy, theta, policy.inputs(batch), batch, config)
-    batch, targets = with_trial_advantages(batch, values.detach(), config, now.discount)
+    baseline = values.detach()
+    batch, targets = with_trial_advantages(batch, baseline, config, now.discount)
     log_prob = policy.log_prob_of(chosen, batch.actions).detach()
     loss, seen = trial_loss(
         policy, chosen, values, batch, targets, log_prob, config, now.entropy

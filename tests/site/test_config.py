@@ -17,8 +17,9 @@ from tools import chromium, contents
 from .conftest import ROOT, executable
 
 BOOK, PACKAGE = ROOT / "book", ROOT / "metarl_lite"
-# Not on the reference page: the command line, and the exercises, which would give away their solutions.
-NOT_LISTED = re.compile(r"metarl_lite(\.__main__|\.oracles|\.tasks|\.exercises.*)?")
+# Not on the reference page: the command line, rooms as such, and the exercises, which would give away their solutions.
+ROOMS = r"tasks|oracles|policies|algorithms|evaluate|records|lesson|lesson\.plot"
+NOT_LISTED = re.compile(rf"metarl_lite(\.__main__|\.({ROOMS})|\.lesson\.exercises.*)?")
 
 
 def module_name(path_parts: tuple[str, ...]) -> str:
@@ -131,7 +132,7 @@ def test_run_times_are_those_of_the_notebooks_in_the_contents(extension: ModuleT
 
 
 def test_missing_browser_skips_with_the_command_and_fails_in_ci(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(chromium, "find", lambda: None)
+    monkeypatch.setattr(chromium, "find", lambda *known: None)
     monkeypatch.delenv("CI", raising=False)
     with pytest.raises(pytest.skip.Exception, match=r"To get one: .*chromium"):
         executable()
