@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
 
+import gymnasium
 import torch
 
 from metarl_lite.algorithms.configs import MAMLConfig, RL2Config
@@ -22,7 +23,9 @@ from metarl_lite.rng import generator, normal
 from metarl_lite.state import History, State, identity
 from metarl_lite.tasks.bandits import BernoulliBandit
 from metarl_lite.tasks.base import TaskDistribution
+from metarl_lite.tasks.gym_tasks import GymTasks
 from metarl_lite.tasks.navigation import PointGoal
+from metarl_lite.types import Task
 
 
 @dataclass
@@ -101,20 +104,23 @@ RL2 = RL2Config(iterations=6, num_tasks=3, trials=2, episodes=3, minibatches=3, 
 def run_maml(
     *,
     outer: str = "adam",
+    own: dict[str, Any] | None = None,
     seed: int = 0,
     tasks: TaskDistribution | None = None,
     hidden: tuple[int, ...] = (4,),
     changes: dict[str, Any] | None = None,
     **options: Any,
 ) -> End:
-    """A few iterations of MAML."""
+    """A few iterations of MAML; `own` is what an entry of `RUNS` changes, `changes` what a test does."""
     tasks, gen = tasks or PointGoal(horizon=5), generator(seed)
+    config = replace(MAML, **((own or {}) | (changes or {})))
     policy = MLPPolicy.for_tasks(tasks, gen, hidden=hidden)
-    return End(*maml(tasks, policy, replace(MAML, **(changes or {})), gen, outer=outer, **options), gen)
+    return End(*maml(tasks, policy, config, gen, outer=outer, **options), gen)
 
 
 def run_rl2(
     *,
+    own: dict[str, Any] | None = None,
     seed: int = 0,
     tasks: TaskDistribution | None = None,
     kind: type[GRUPolicy] = GRUPolicy,
@@ -122,19 +128,33 @@ def run_rl2(
     changes: dict[str, Any] | None = None,
     **options: Any,
 ) -> End:
-    """A few iterations of RL2."""
+    """A few iterations of RL2, likewise."""
     tasks, gen = tasks or BernoulliBandit(2, horizon=1), generator(seed)
+    config = replace(RL2, **((own or {}) | (changes or {})))
     policy = kind.for_tasks(tasks, gen, **({"hidden": 4} if made is None else made))
-    return End(*rl2(tasks, policy, replace(RL2, **(changes or {})), gen, **options), gen)
+    return End(*rl2(tasks, policy, config, gen, **options), gen)
+
+
+def cart_pole(name: str = "CartPole-v1", length: float = 0.5, horizon: int = 20) -> GymTasks:
+    """Poles of different lengths, by way of gymnasium."""
+
+    def set_task(env: Any, parameters: dict[str, Any]) -> None:
+        env.unwrapped.length = parameters["length"]
+
+    def sample(num_tasks: int, gen: torch.Generator) -> Task:
+        return {"length": 0.5 + torch.rand(num_tasks, generator=gen)}
+
+    default = {"length": torch.tensor(length)}
+    return GymTasks(lambda: gymnasium.make(name), set_task, sample, default, horizon=horizon)
 
 
 RUNS: dict[str, Callable[..., End]] = {
     "maml adam": run_maml,
-    "maml trpo": partial(run_maml, outer="trpo"),
+    "maml trpo": partial(run_maml, outer="trpo", own={"cg_iterations": 3}),
     "maml promp": partial(run_maml, outer="promp"),
-    "maml meta_sgd": partial(run_maml, changes={"algorithm": "meta_sgd"}),
+    "maml meta_sgd": partial(run_maml, own={"algorithm": "meta_sgd"}),
     "rl2 a2c": run_rl2,
-    "rl2 ppo": partial(run_rl2, changes={"algorithm": "ppo"}),
+    "rl2 ppo": partial(run_rl2, own={"algorithm": "ppo"}),
     "rl2 belief": partial(run_rl2, kind=BeliefPolicy, made={"code": 4, "units": 4}),
 }
 

@@ -204,3 +204,38 @@ def test_cells_and_the_source_they_show_fit_the_page(path: Path) -> None:
 @pytest.mark.parametrize("name", metarl_lite.__all__)
 def test_public_names_are_there_and_documented(name: str) -> None:
     assert (getattr(metarl_lite, name).__doc__ or "").strip(), name
+
+
+@pytest.mark.parametrize(("module", "name"), [("maml", "maml_iteration"), ("rl2", "rl2_iteration")])
+def test_what_a_lesson_shows_of_an_algorithm_is_short(module: str, name: str) -> None:
+    tree = ast.parse((PACKAGE / "algorithms" / f"{module}.py").read_text())
+    (function,) = [node for node in ast.walk(tree) if isinstance(node, ast.FunctionDef) and node.name == name]
+    assert ast.get_docstring(function)
+    length = (function.end_lineno or 0) - function.body[1].lineno + 1
+    assert 5 <= length <= 25, f"{name} has {length} lines"
+
+
+#: What an iteration finds made: it is made once, before the first.
+MADE_ONCE = {
+    "ClippedAdam",
+    "Adam",
+    "TrustRegion",
+    "Proximal",
+    "State",
+    "identity",
+    "asdict",
+    "OUTER",
+    "deepcopy",
+    "copy",
+}
+
+
+@pytest.mark.parametrize(("module", "name"), [("maml", "maml_iteration"), ("rl2", "rl2_iteration")])
+def test_nothing_is_made_anew_in_an_iteration(module: str, name: str) -> None:
+    tree = ast.parse((PACKAGE / "algorithms" / f"{module}.py").read_text())
+    (function,) = [node for node in ast.walk(tree) if isinstance(node, ast.FunctionDef) and node.name == name]
+    body = [node for statement in function.body for node in ast.walk(statement)]
+    names = {node.id for node in body if isinstance(node, ast.Name)}
+    methods = {node.attr for node in body if isinstance(node, ast.Attribute)}
+    assert not names & MADE_ONCE
+    assert not methods & {"replace", "params", "for_tasks", "with_rates", "identity"}

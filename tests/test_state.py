@@ -10,7 +10,6 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-import gymnasium
 import numpy as np
 import pytest
 import torch
@@ -29,14 +28,12 @@ from metarl_lite.tasks import (
     DependentBandit,
     FiniteTasks,
     GridGoal,
-    GymTasks,
     PointGoal,
     TabularMDP,
     TaskDistribution,
 )
 from metarl_lite.tasks.families import FAMILIES
-from metarl_lite.types import Task
-from tests.runs import ToyHistory, toy, toy_iteration
+from tests.runs import ToyHistory, cart_pole, toy, toy_iteration
 
 
 def go_on(state: State, count: int) -> State:
@@ -402,8 +399,8 @@ def changed(name: str, value: Any) -> Mine:
         Mine(low=0.1), Mine(horizon=4), changed("table", torch.zeros(3)), changed("table", torch.ones(3).double()),
         changed("limits", np.array([0.0, 2.0])), changed("high", 3.0), changed("count", np.int64(8)),
         changed("far", -math.inf), changed("options", {"a": (1, 3), "b": torch.zeros(2)}),
-        changed("options", {"a": (1, 2), "b": torch.ones(2)}), changed("where", torch.device("meta")),
-        changed("new", 1),
+        changed("options", {"a": (1, 2), "b": torch.ones(2)}), changed("new", 1),
+        changed("where", torch.device("meta")),
     ],
 )  # fmt: skip
 def test_numbers_texts_and_tensors_of_a_users_family_are_compared(other: Mine) -> None:
@@ -437,17 +434,6 @@ class Behind(BernoulliBandit):
 
 def test_what_every_family_has_is_compared_however_it_is_made() -> None:
     assert not same_family(Behind(3), Behind(4))
-
-
-def cart_pole(name: str = "CartPole-v1", length: float = 0.5, horizon: int = 20) -> GymTasks:
-    def set_task(env: Any, parameters: dict[str, Any]) -> None:
-        env.unwrapped.length = parameters["length"]
-
-    def sample(num_tasks: int, gen: torch.Generator) -> Task:
-        return {"length": 0.5 + torch.rand(num_tasks, generator=gen)}
-
-    default = {"length": torch.tensor(length)}
-    return GymTasks(lambda: gymnasium.make(name), set_task, sample, default, horizon=horizon)
 
 
 def test_a_family_of_gymnasium_says_what_of_it_cannot_be_compared() -> None:

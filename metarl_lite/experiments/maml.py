@@ -86,7 +86,9 @@ def navigation_run(
             curves.append(_test(tasks, policy, test, test_config, test_seed))
         clock["since"] = time.perf_counter()
 
-    policy, _ = maml(train, policy, config, gen, callback=record, outer=outer)
+    policy, history = maml(train, policy, config, gen, callback=record, outer=outer)
+    if len(history.returns) < config.iterations:  # Ctrl-C: `maml` has said so; half a run is not to be recorded
+        raise KeyboardInterrupt
     result: dict[str, Any] = {"iterations": iterations, "test_returns": curves, "training_seconds": seconds}
     if halved:
         result["halved_returns"] = _test(tasks, policy, test, replace(test_config, later_steps=0.5), test_seed)

@@ -340,7 +340,7 @@ def test_interruption_returns_what_was_trained(capsys: pytest.CaptureFixture[str
     start = MLPPolicy.for_tasks(tasks, generator(0), hidden=(8,))
     policy, history = maml(tasks, start, config, generator(5), interrupt)
     uninterrupted = train(5, iterations=2)
-    assert "interrupted" in capsys.readouterr().out
+    assert "maml: interrupted after 2 of 3 iterations" in capsys.readouterr().out
     assert history == uninterrupted[1]
     for name, p in policy.params().items():
         assert torch.equal(p, uninterrupted[0].params()[name])
@@ -352,6 +352,7 @@ def test_divergence_names_the_iteration_and_keeps_the_last_good_parameters(rates
         train(0, iterations=8, **rates)
     error = caught.value
     assert error.iteration == len(error.history.returns)
+    assert error.history.steps == error.iteration * 2 * 4 * 5 * 20
     for p in error.policy.params().values():
         assert torch.isfinite(p).all()
 
