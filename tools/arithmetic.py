@@ -57,6 +57,7 @@ UNIT = ["tests", "--ignore=tests/site", "--ignore=tests/notebooks"]
 NOTEBOOKS = "tests/notebooks/test_nbval.py"
 RECORDS = ROOT / "_build" / "arithmetic"
 LEAST_SLACK, LISTED = 10.0, 10
+GUARD_S = 3600  # against hanging, as in pyproject.toml, but an arithmetic without vectors takes longer
 LARGEST_ERROR = 0.01  # `a < b` with a larger b compares quantities, and how near they are says nothing
 MARKER = re.compile(r"#\s*(by design|statistical):\s*(.+)")
 Rows = dict[tuple[Any, ...], dict[str, Any]]
@@ -74,7 +75,8 @@ def run(name: str, records: Path, tests: list[str], workers: int, cwd: Path = RO
     env = {key: value for key, value in os.environ.items() if not key.startswith(not_ours)}
     path = os.pathsep.join(filter(None, [str(ROOT), env.get("PYTHONPATH", "")]))
     env |= {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1", "PYTHONPATH": path, "METARL_COMPARED": str(folder)}
-    command = [sys.executable, "-m", "pytest", "-p", "tools.compared", "-n", str(workers), "-q", *tests]
+    guard = f"--timeout={GUARD_S}"
+    command = [sys.executable, "-m", "pytest", "-p", "tools.compared", "-n", str(workers), guard, "-q", *tests]
     done = subprocess.run(command, cwd=cwd, env=env | ARITHMETICS[name], check=False)
     failed = sorted({row["test"] for row in _lines(folder, "tests") if row["failed"]})
     return failed or ([f"pytest ended with status {done.returncode}"] if done.returncode else [])
