@@ -276,7 +276,7 @@ def film_with_text(notebook: Notebook) -> None:
 
 def no_setup(notebook: Notebook) -> None:
     """The setup cell is gone."""
-    notebook.cells.remove(code(notebook, "set_num_threads"))
+    notebook.cells.remove(code(notebook, "import subprocess"))
 
 
 def tall(notebook: Notebook) -> None:
