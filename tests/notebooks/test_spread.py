@@ -15,6 +15,7 @@ from pathlib import Path
 import nbformat
 import pytest
 
+from tests.conftest import Spread
 from tests.notebooks import miniature
 from tools.contents import ROOT
 from tools.notebook_format import dumps, normalise
@@ -70,6 +71,15 @@ def workers(printed: str) -> dict[str, str]:
     return {name: worker for worker, name in re.findall(r"^\[(gw\d)\].*PASSED tests/(\S+)", printed, re.MULTILINE)}
 
 
+def test_a_notebook_is_a_unit_of_its_own_and_elsewhere_a_file_is() -> None:
+    spread = object.__new__(Spread)
+    assert spread._split_scope("tests/test_maml.py::test_x[a::b]") == "tests/test_maml.py"
+    assert spread._split_scope("tests/site/test_site.py::test_page[x]") == "tests/site/test_site.py"
+    for name in ("test_outputs_are_reproduced[08b_x]", "test_coverage"):
+        assert spread._split_scope(f"tests/notebooks/test_nbval.py::{name}") == f"tests/notebooks/test_nbval.py::{name}"
+
+
+@pytest.mark.slow
 def test_files_stay_on_a_worker_and_notebooks_are_given_out_one_by_one(root: Path) -> None:
     status, printed = run(root)
     assert status == 0, printed
@@ -79,7 +89,7 @@ def test_files_stay_on_a_worker_and_notebooks_are_given_out_one_by_one(root: Pat
     for name in ("many", "few"):
         assert len({worker for test, worker in ran.items() if test.startswith(f"test_{name}.py")}) == 1
     notebooks = [test for test in ran if "reproduced" in test]
-    assert len({ran[test] for test in notebooks}) == 2, ran
+    assert len({worker for test, worker in ran.items() if "test_nbval.py" in test}) == 2, ran
     assert "slower" in notebooks[0] or "slower" in notebooks[1]
     assert list(ran)[-1].endswith("test_coverage")
 
@@ -100,7 +110,7 @@ def test_coverage_is_judged_with_any_number_of_workers(root: Path, number: str) 
 
 @pytest.mark.slow
 def test_a_module_that_no_notebook_imports_is_noticed(root: Path) -> None:
-    (root / "metarl_lite" / "forgotten.py").write_text("", encoding="utf-8")
+    (root / "metarl_lite" / "forgotten.py").write_text("x = 1\n", encoding="utf-8")
     status, printed = run(root)
     assert status == 1, printed
     assert "modules that no notebook imports" in printed
