@@ -192,7 +192,8 @@ def bandit_scores(policy: GRUPolicy, tasks: BernoulliBandit, pulls: int, instanc
 
 def mean_rewards(task: Task, batch: Rollout) -> Tensor:
     """The mean reward of the arm that each pull of a bandit chose, `[N, E]`."""
-    return task["probabilities"].gather(1, batch.actions.flatten(1)).reshape(batch.actions.shape).sum(-1)
+    pulled = task["probabilities"].gather(1, batch.actions.flatten(1))  # [N, E T]
+    return pulled.reshape(batch.actions.shape).sum(-1)
 
 
 def compared(mine: Tensor, others: dict[str, Tensor]) -> dict[str, Any]:
