@@ -522,7 +522,8 @@ def test_conjugate_gradients_end_with_the_first_residual_below_the_tolerance(tol
     enough = share(conjugate_gradient(product, b, 1000, **options))
     count = len(calls)
     assert 5 < count < 40
-    assert enough <= (tolerance or 1e-10)
+    # by design: it ends at the first below; what it keeps of the residual and what is left differ by rounding
+    assert enough <= (tolerance or 1e-10) * (1 + 1e-6)
     assert share(conjugate_gradient(product, b, count - 1, tolerance=0.0)) > (tolerance or 1e-10)
 
 

@@ -537,7 +537,7 @@ def check_trpo(config: MAMLConfig) -> tuple[Tensor, Tensor]:
     each = kl_divergence(*(loop.chosen(params, query) for params in ends))
     kl = loop.mean(each, query).mean().item()
     assert history.kl[0] == pytest.approx(kl, rel=1e-6)
-    assert kl <= config.max_kl
+    assert kl <= config.max_kl * (1 + 1e-9)  # by design: the search ends anywhere below
     old, new = (loop.log_prob(params, query) for params in ends)
     gain = loop.mean((new - old).exp() * query.advantages, query).mean()
     assert gain > loop.mean(query.advantages, query).mean()
@@ -571,7 +571,7 @@ def test_trpo_goes_as_far_as_its_bound_allows(max_kl: float) -> None:
     """The full step has this divergence by its quadratic model, and a shorter one is tried where it has more."""
     start, config = feedforward(TRPO), replace(TRPO, max_kl=max_kl, curvature_episodes=TRPO.episodes)
     _, history = maml(PLANE, start, config, generator(2), outer="trpo")
-    assert max_kl / 6 < history.kl[0] <= max_kl
+    assert max_kl / 6 < history.kl[0] <= max_kl * (1 + 1e-9)  # by design: a full step, or a half of it or two
 
 
 def test_every_number_of_maml_is_changed_by_some_test() -> None:
