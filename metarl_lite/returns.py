@@ -124,29 +124,85 @@ def compared(advantages: Tensor, mask: Tensor, group: int) -> Tensor:
 def linear_baseline(batch: Rollout, discount: float, ridge: float = 1e-5) -> Tensor:
     r"""Expected return from each step, fitted by least squares to this batch, for each task by itself; `[N, E, T]`.
 
-    $$ V(s, t) = w^\top \big(s,\; s^2,\; \tau,\; \tau^2,\; \tau^3,\; 1\big), \qquad \tau = t / T , \qquad
+    $$ V(s, t) = w^\top \big(x,\; x^2,\; \tau,\; \tau^2,\; \tau^3,\; 1\big), \quad
+       x = \frac{s - \bar s}{\sigma_s}, \quad \tau = \frac tT, \qquad
        w = \arg\min_w \sum_{e,t} m_{et}\,(V - G_{et})^2 + \rho \lVert w \rVert^2 $$
 
-    with the mask m and $\rho$ = `ridge` E T. Time runs within an episode, never over the flattened batch.
+    with the mask m and $\rho$ = `ridge` E T. Each number of an observation is taken from its mean over the task's
+    steps, in units of its standard deviation: so a position in millimetres, or far from the origin, costs no digits.
+    Time runs within an episode, never over the flattened batch.
+
+    As many features as steps could meet every return, and all advantages would vanish. A task that has so few steps
+    (images, for one) gets `held_out` values instead: those of the same fit to its other episodes.
 
     Source: Duan et al. (2016), "Benchmarking deep reinforcement learning", section 4 and its released code.
     """
-    obs = batch.observations
-    n, e, t, _ = obs.shape
-    time = torch.arange(t, dtype=obs.dtype, device=obs.device) / t  # within an episode
-    time = time.reshape(1, 1, t, 1).expand(n, e, t, 1)
-    one = torch.ones_like(time)
-    features = torch.cat([obs, obs**2, time, time**2, time**3, one], -1)  # [N, E, T, F]
-    flat = (features * batch.mask.unsqueeze(-1)).flatten(1, 2)  # [N, E*T, F]
-    togo = discounted_returns(batch.rewards, discount)
-    target = togo.flatten(1, 2).unsqueeze(-1)  # [N, E*T, 1]
-    # The normal equations are tiny but badly conditioned (s and s^2 differ in scale),
-    # so they are solved in float64. [N, F, F], [N, F, 1]
-    gram, moment = (flat.mT @ flat).double(), (flat.mT @ target).double()
-    gram.diagonal(dim1=-2, dim2=-1).add_(ridge * e * t)
-    weights = torch.linalg.solve(gram, moment).to(obs.dtype)  # [N, F, 1]
-    values: Tensor = (features @ weights.unsqueeze(1)).squeeze(-1) * batch.mask
-    return values
+    n, e, t = batch.rewards.shape
+    features = baseline_features(batch)  # [N, E*T, F]
+    togo = discounted_returns(batch.rewards, discount) * batch.mask
+    targets = togo.reshape(n, e * t, 1).double()
+    few, rho = short_of_steps(features, batch.mask), ridge * e * t
+    values = torch.zeros_like(targets)
+    for some, fit in ((~few, fitted), (few, held_out)):
+        if bool(some.all()):
+            values = fit(features, targets, rho, e)
+        elif bool(some.any()):
+            values[some] = fit(features[some], targets[some], rho, e)
+    return values.reshape(n, e, t).to(batch.rewards.dtype)
+
+
+def baseline_features(batch: Rollout) -> Tensor:
+    """What the baseline is linear in, `[N, E*T, F]`, 0 where the mask is 0; in float64, since digits cancel."""
+    n, e, t = batch.rewards.shape
+    seen = batch.observations.reshape(n, e * t, -1).double()
+    one = batch.mask.reshape(n, e * t, 1).double()
+    count = one.sum(1, keepdim=True)
+    mean = (seen * one).sum(1, keepdim=True) / count
+    x = (seen - mean) * one
+    deviation = (x.square().sum(1, keepdim=True) / count).sqrt()
+    # What differs by less than rounding is a constant.
+    varies = deviation > 1e-12 * mean.abs()
+    x = torch.where(varies, x / deviation, 0.0)
+    steps = torch.arange(t, dtype=x.dtype, device=x.device) / t  # within an episode
+    time = steps.repeat(e).unsqueeze(-1)  # [E*T, 1]
+    return torch.cat([x, x**2, time * one, time**2 * one, time**3 * one, one], -1)
+
+
+def short_of_steps(features: Tensor, mask: Tensor) -> Tensor:
+    """Whether a task has no more steps than features, `[N]`; what is always 0, of a constant, is no feature."""
+    taken = mask.sum((1, 2))
+    few = taken <= features.shape[-1]
+    if bool(few.any()):
+        few = taken <= (features != 0).any(1).sum(-1)
+    return few
+
+
+def fitted(features: Tensor, targets: Tensor, rho: float, episodes: int) -> Tensor:
+    """The values of the least-squares fit, `[N, J, 1]`, by its normal equations: X (X^T X + rho)^{-1} X^T G."""
+    gram = features.mT @ features  # [N, F, F]
+    gram.diagonal(dim1=-2, dim2=-1).add_(rho)
+    weights: Tensor = torch.linalg.solve(gram, features.mT @ targets)  # [N, F, 1]
+    return features @ weights
+
+
+def held_out(features: Tensor, targets: Tensor, rho: float, episodes: int) -> Tensor:
+    r"""The values of each episode under a fit to the task's other episodes, `[N, J, 1]`; with no others, zeros.
+
+    $$ G_e - V_e = \big[(K^{-1})_{ee}\big]^{-1} (K^{-1} G)_e, \qquad K = X X^\top + \rho $$
+
+    where $(\cdot)_{ee}$ is the block of the steps of episode e. No matrix has more rows than the task has steps.
+
+    Source: Hastie, Tibshirani and Friedman (2009), section 7.10, for one row at a time.
+    """
+    n, steps, _ = features.shape
+    gram = features @ features.mT  # [N, J, J]
+    gram.diagonal(dim1=-2, dim2=-1).add_(rho)
+    inverse = torch.linalg.inv(gram)
+    shape = (n, episodes, steps // episodes, episodes, steps // episodes)
+    blocks = inverse.reshape(shape).diagonal(dim1=1, dim2=3).movedim(-1, 1)
+    weights = (inverse @ targets).reshape(n, episodes, -1, 1)  # [N, E, T, 1]
+    error: Tensor = torch.linalg.solve(blocks, weights)
+    return targets - error.reshape(n, steps, 1)
 
 
 def with_advantages(

@@ -5,7 +5,10 @@ Each check is a function of the function it is given, so that the broken variant
 
 from __future__ import annotations
 
-from dataclasses import replace
+import subprocess
+import sys
+from dataclasses import fields, replace
+from itertools import product
 from typing import Any
 
 import numpy as np
@@ -13,7 +16,15 @@ import pytest
 import torch
 from torch import Tensor
 
-from metarl_lite.returns import compared, discounted_returns, gae, linear_baseline, trial_gae, with_advantages
+from metarl_lite.returns import (
+    baseline_features,
+    compared,
+    discounted_returns,
+    gae,
+    linear_baseline,
+    trial_gae,
+    with_advantages,
+)
 from metarl_lite.rng import generator, normal, uniform
 from metarl_lite.types import Rollout
 
@@ -195,6 +206,7 @@ def numpy_baseline(batch: Rollout, discount: float, ridge: float) -> np.ndarray:
     """The same fit by numpy.linalg.lstsq, one task at a time; the ridge as extra rows, the mask by leaving rows out."""
     obs, mask = batch.observations.numpy(), batch.mask.numpy().astype(bool)
     n, e, t, o = obs.shape
+    obs = np.stack([(seen - seen[valid].mean(0)) / seen[valid].std(0) for seen, valid in zip(obs, mask, strict=True)])
     values = np.zeros((n, e, t))
     for task in range(n):
         rows, targets, places = [], [], []
@@ -231,6 +243,99 @@ def test_the_baseline_survives_features_that_repeat_one_another() -> None:
     batch = replace(batch, observations=torch.ones_like(batch.observations))
     fitted = linear_baseline(batch, 1.0)
     torch.testing.assert_close(fitted, batch.rewards.mean(1, keepdim=True).expand_as(fitted), rtol=1e-4, atol=1e-4)
+
+
+def best_fit(seen: np.ndarray, targets: np.ndarray) -> np.ndarray:
+    """Plain least squares in float64 on centred features of one task, `[E, T, O]` and `[E, T]`, without a ridge."""
+    e, t, o = seen.shape
+    x = seen.astype(np.float64).reshape(e * t, o)
+    x = x - x.mean(0)
+    x /= np.abs(x).max(0)
+    time = np.tile(np.arange(t) / t, e)[:, None]
+    features = np.hstack([x, x**2, time, time**2, time**3, np.ones_like(time)])
+    weights, *_ = np.linalg.lstsq(features, targets.reshape(-1), rcond=None)
+    return (features @ weights).reshape(e, t)
+
+
+@pytest.mark.parametrize("scale", [1e-4, 1.0, 1e4])
+@pytest.mark.parametrize("offset", [0.0, 1.0, 1e2, 1e4, 1e6])
+def test_the_baseline_explains_as_much_wherever_the_origin_is_and_whatever_the_unit(
+    offset: float, scale: float
+) -> None:
+    gen = generator(4)
+    place = normal((2, 10, 20, 3), gen, torch.float32) + offset
+    place = place * scale
+    shape = place.double() / scale - offset  # what float32 has left of it
+    pay = shape[..., 0] - shape[..., 1] ** 2 + 0.3 * normal((2, 10, 20), gen, F64)
+    rewards, ones = pay.float(), torch.ones(2, 10, 20)
+    batch = Rollout(place, place, rewards, ones, ones < 0, place[:, :, 0])
+    values, targets = linear_baseline(batch, 0.0), discounted_returns(rewards, 0.0).double()
+    for task in range(2):
+        best = best_fit(place[task].numpy(), targets[task].numpy())
+        left = (values[task].double() - targets[task]).square().mean()
+        least = np.square(best - targets[task].numpy()).mean()
+        assert left <= 1.01 * least
+
+
+def test_a_number_that_never_changes_explains_nothing_wherever_it_lies() -> None:
+    """Nor do so many of them make the steps few."""
+    batch = batch_with_ends(n=2, e=5, t=8)
+    fixed = (torch.arange(1, 20, dtype=F64) * 1e6 / 3).expand(2, 5, 8, 19)
+    more = replace(batch, observations=torch.cat([batch.observations, fixed], -1))
+    torch.testing.assert_close(linear_baseline(more, 0.9), linear_baseline(batch, 0.9), rtol=1e-9, atol=1e-9)
+
+
+def test_where_features_exceed_steps_each_episode_is_expected_from_the_others() -> None:
+    """The formula of `held_out` against fits that never saw the episode, made one by one."""
+    batch = batch_with_ends(seed=3, n=2, e=3, t=4, o=9)  # 22 features, at most 12 steps
+    values = linear_baseline(batch, 0.9, 0.1)
+    features = baseline_features(batch)
+    targets = (discounted_returns(batch.rewards, 0.9) * batch.mask).reshape(2, 12)
+    for task, episode in product(range(2), range(3)):
+        others = torch.arange(12) // 4 != episode
+        x, y = features[task, others], targets[task, others]
+        weights = torch.linalg.solve(x.mT @ x + 0.1 * 12 * torch.eye(22, dtype=F64), x.mT @ y)
+        expected = features[task, ~others] @ weights
+        torch.testing.assert_close(values[task, episode], expected, rtol=1e-8, atol=1e-8)
+    ready = with_advantages(batch, 0.9)
+    assert ready.advantages is not None
+    assert ready.advantages.std() > 0.3 * batch.rewards.std()
+
+
+def test_a_single_short_episode_has_nothing_to_be_expected_from() -> None:
+    batch = batch_with_ends(n=2, e=1, t=4, o=9)
+    assert linear_baseline(batch, 0.9).abs().max() < 1e-8
+
+
+def test_a_task_with_few_steps_changes_nothing_for_another() -> None:
+    """One task of two ends so early that its features exceed its steps; each has the values it has alone."""
+    batch = batch_with_ends(n=2, e=2, t=12, o=2)
+    mask = batch.mask.clone()
+    mask[0], mask[0, :, :3], mask[1] = 0, 1, 1
+    batch = replace(batch, mask=mask, rewards=batch.rewards * mask)
+    names = [field.name for field in fields(batch) if field.name != "advantages"]
+    alone = []
+    for i in range(2):
+        one = replace(batch, **{name: getattr(batch, name)[i : i + 1] for name in names})
+        alone.append(linear_baseline(one, 0.9))
+    together = linear_baseline(batch, 0.9)
+    torch.testing.assert_close(together, torch.cat(alone), rtol=1e-9, atol=1e-9)
+    assert (together[0, :, :3] - discounted_returns(batch.rewards, 0.9)[0, :, :3]).abs().max() > 0.1
+
+
+def test_pictures_need_no_matrix_of_their_size_squared() -> None:
+    """Of 20 tasks x 2 episodes x 10 steps of 64 x 64 x 3 numbers: with normal equations it would be 5 GB a task."""
+    pytest.importorskip("resource", reason="Windows does not tell the largest size of a process")
+    script = (
+        "import resource, torch\nfrom metarl_lite import linear_baseline\nfrom metarl_lite.types import Rollout\n"
+        "seen, pay, one = torch.rand(20, 2, 10, 64 * 64 * 3), torch.rand(20, 2, 10), torch.ones(20, 2, 10)\n"
+        "values = linear_baseline(Rollout(seen, seen, pay, one, one < 0, seen[:, :, 0]), 0.99)\n"
+        "assert values.isfinite().all() and (values - pay).abs().max() > 0.1\n"
+        "print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    unit = 1 if sys.platform == "darwin" else 1024  # bytes, or kilobytes
+    assert int(done.stdout) * unit < 1e9
 
 
 # --- Both together ----------------------------------------------------------------------------------------------------
@@ -311,6 +416,9 @@ def invents_a_last_value(
 
 def fit(batch: Rollout, discount: float, ridge: float, time: Tensor) -> Tensor:
     obs, mask = batch.observations, batch.mask.unsqueeze(-1)
+    count = mask.sum((1, 2), keepdim=True)
+    obs = obs - (obs * mask).sum((1, 2), keepdim=True) / count
+    obs = obs / ((obs * mask).square().sum((1, 2), keepdim=True) / count).sqrt()
     features = torch.cat([obs, obs**2, time, time**2, time**3, torch.ones_like(time)], -1)
     flat, target = (features * mask).flatten(1, 2), discounted_returns(batch.rewards, discount).flatten(1, 2)
     gram = flat.mT @ flat + ridge * obs.shape[1] * obs.shape[2] * torch.eye(features.shape[-1], dtype=F64)

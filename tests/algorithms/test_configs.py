@@ -518,8 +518,8 @@ TRPO = replace(MAML, iterations=1, damping=0.1)
 @cache
 def check_trpo(config: MAMLConfig) -> tuple[Tensor, Tensor]:
     """One step of TRPO: what is noted of it, measured; the gradient and the step, as vectors."""
-    start, loop = feedforward(config), Loop(config, generator(2))
-    trained, history = maml(PLANE, start, config, generator(2), outer="trpo")
+    start, loop = feedforward(config), Loop(config, generator(3))
+    trained, history = maml(PLANE, start, config, generator(3), outer="trpo")
     theta = start.params()
     slopes, batches = loop.gradient(theta)
     g = torch.cat([x.flatten() for x in slopes.values()])
