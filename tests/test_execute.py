@@ -213,7 +213,7 @@ STAGES: dict[str, Callable[[Running], None]] = {
 def test_a_signal_at_any_moment_leaves_nothing_behind(tmp_path: Path, stage: str, trial: int) -> None:
     moments = random.Random(f"{stage} {trial}")
     number = signal.SIGTERM if trial == 2 else signal.SIGINT
-    with running(tmp_path, "x = 1", BUSY.format(0.3) + "\nchild.kill(), child.wait()", "print(x)") as run:
+    with running(tmp_path, "x = 1", BUSY.format(0.3) + "\nchild.kill()\nend = child.wait()", "print(x)") as run:
         before = run.path.read_bytes()
         STAGES[stage](run)
         time.sleep(moments.uniform(0, 0.8))
