@@ -14,6 +14,9 @@ from .ram import check_memory
 from .tasks.base import TaskDistribution, check_kind, check_positive
 from .types import Diverged, Params, Rollout, Task
 
+#: What an agent takes along: its memory, and action, reward and done of its last step.
+Agent = tuple[Tensor, Tensor, Tensor, Tensor]
+
 
 @dataclass(frozen=True)
 class Noise:
@@ -119,7 +122,8 @@ def trial(
 
     The memory is empty at the beginning of the trial, and of the trial only: at an episode's end the world goes back to
     its start, the agent does not. The first input of the next episode carries the reward and the done that ended the
-    last one.
+    last one, at whatever step that was: after an early end the memory is frozen, and what it is to read next with it.
+    So an agent in a loop that resets at once after an end remembers the same.
 
     Args:
         tasks: the family.
@@ -143,24 +147,26 @@ def trial(
     num_tasks = _count(task)
     tasks.check_task(task, num_tasks)
     noise = _chance(tasks, policy, num_tasks, episodes, gen, noise)
-    memory, action, reward, done = policy.first(num_tasks, noise.step.device)
+    # an empty memory, and no action, no reward, and done
+    agent = policy.first(num_tasks, noise.step.device)
     steps, last = _Steps(), []
     for e in range(episodes):
         state = tasks.reset(task, noise.reset[:, e])  # [N, ...]
-        alive = torch.ones_like(done, dtype=torch.bool)
+        alive = torch.ones(num_tasks, dtype=torch.bool, device=state.device)
         for t in range(tasks.horizon):
             seen = tasks.observe(task, state)
-            x = policy.input(seen, action, reward, done)
-            memory = policy.remember(params, memory, x)
+            memory, *came = agent
+            memory = policy.remember(params, memory, policy.input(seen, *came))
             chosen = policy.distribution(params, memory)
             taken = policy.sample(chosen, noise.action[:, e, t])
             after, reward, ended = tasks.step(task, state, taken, noise.step[:, e, t])
+            over = torch.ones_like(ended) if t == tasks.horizon - 1 else ended
+            now = memory, policy.encode(taken), reward, over.to(policy.dtype)
             if tasks.can_terminate:
                 after, reward, ended = absorbed(alive, state, after, reward, ended)
+                now = frozen(alive, agent, now)
             steps.add(seen, taken, reward, alive, ended)
-            state, alive, action = after, alive & ~ended, policy.encode(taken)
-            over = torch.ones_like(alive) if t == tasks.horizon - 1 else ~alive
-            done = over.to(done.dtype)
+            state, alive, agent = after, alive & ~ended, now
         last.append(tasks.observe(task, state))
     return steps.rollout(tasks, (num_tasks, episodes), torch.stack(last, 1))
 
@@ -180,6 +186,21 @@ def absorbed(
     running = alive.reshape(*alive.shape, *(1,) * (after.ndim - alive.ndim))
     after = torch.where(running, after, state)
     return after, reward.masked_fill(~alive, 0), ended & alive
+
+
+def frozen(alive: Tensor, before: Agent, now: Agent) -> Agent:
+    """What an agent takes along from a step: where its episode had ended before, all stays as it was.
+
+    Args:
+        alive: `[N]`, whether the episode was still running before the step.
+        before: memory `[N, H]`, and action `[N, A]`, reward and done `[N]` that its next input holds, before the step.
+        now: the same after it.
+    """
+    memory, action, reward, done = (
+        torch.where(alive.reshape(-1, *(1,) * (new.ndim - 1)), new, old)
+        for old, new in zip(before, now, strict=True)
+    )
+    return memory, action, reward, done
 
 
 class _Steps:

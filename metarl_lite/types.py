@@ -90,7 +90,8 @@ class NotSaved(OSError):
 class Rollout:
     """Episodes of a fixed length `T` and a mask; never ragged lists.
 
-    After an early end the environment is absorbing: the state stays, the reward and the mask are 0.
+    After an early end the environment is absorbing: the state stays, the reward and the mask are 0. A memory does not
+    live through these steps: it is frozen, and the next episode's first input holds what the last step taken brought.
     """
 
     observations: Tensor  # [N, E, T, O] what the policy saw before it acted

@@ -37,7 +37,7 @@ def judge(
     policy: GRUPolicy, theta: Params, inputs: Tensor, batch: Rollout, config: RL2Config
 ) -> tuple[Distribution, Tensor, Tensor]:
     """One pass over whole trials: distributions `[B, E, T, A]`, values `[B, E, T]`, the actor's memory `[B, L, H]`."""
-    memory, critic = policy.unroll(theta, inputs)  # [B, L, H] each
+    memory, critic = policy.recall(theta, inputs, batch.mask)  # [B, L, H] each
     if not (config.critic_trains_memory or policy.separate):
         # what the critic would like to remember does not disturb what the actor needs
         critic = critic.detach()
