@@ -14,8 +14,7 @@ from .ram import check_memory
 from .tasks.base import TaskDistribution, check_kind, check_positive
 from .types import Diverged, Params, Rollout, Task
 
-#: What an agent takes along: its memory, and action, reward and done of its last step.
-Agent = tuple[Tensor, Tensor, Tensor, Tensor]
+Agent = tuple[Tensor, ...]  # memory, and action, reward and done of its last step
 
 
 @dataclass(frozen=True)
@@ -69,6 +68,7 @@ def rollout(
     gen: torch.Generator | None = None,
     *,
     noise: Noise | None = None,
+    deterministic: bool = False,
 ) -> Rollout:
     """Lets every task's policy act for `episodes` episodes of its task, all at once.
 
@@ -80,6 +80,7 @@ def rollout(
         episodes: E.
         gen: draws the noise, unless
         noise: it is given.
+        deterministic: take the most probable action in each step instead of drawing one.
 
     Returns:
         A `Rollout` `[N, E, T, ...]`, without gradient.
@@ -98,7 +99,7 @@ def rollout(
     steps = _Steps()
     for t in range(tasks.horizon):
         seen = tasks.observe(task, state)
-        action = policy.act(params, seen, noise.action[:, :, t])
+        action = policy.act(params, seen, noise.action[:, :, t], deterministic)
         after, reward, ended = tasks.step(task, state, action, noise.step[:, :, t])
         if tasks.can_terminate:
             after, reward, ended = absorbed(alive, state, after, reward, ended)
@@ -117,6 +118,7 @@ def trial(
     gen: torch.Generator | None = None,
     *,
     noise: Noise | None = None,
+    deterministic: bool = False,
 ) -> Rollout:
     """Lets one recurrent policy live through `episodes` episodes of every task, with one memory over all of them.
 
@@ -133,6 +135,7 @@ def trial(
         episodes: E.
         gen: draws the noise, unless
         noise: it is given.
+        deterministic: take the most probable action in each step instead of drawing one.
 
     Returns:
         A `Rollout` `[N, E, T, ...]`, without gradient; its episodes follow one another.
@@ -148,7 +151,7 @@ def trial(
     tasks.check_task(task, num_tasks)
     noise = _chance(tasks, policy, num_tasks, episodes, gen, noise)
     # an empty memory, and no action, no reward, and done
-    agent = policy.first(num_tasks, noise.step.device)
+    agent: Agent = policy.first(num_tasks, noise.step.device)
     steps, last = _Steps(), []
     for e in range(episodes):
         state = tasks.reset(task, noise.reset[:, e])  # [N, ...]
@@ -158,10 +161,10 @@ def trial(
             memory, *came = agent
             memory = policy.remember(params, memory, policy.input(seen, *came))
             chosen = policy.distribution(params, memory)
-            taken = policy.sample(chosen, noise.action[:, e, t])
+            taken = policy.sample(chosen, noise.action[:, e, t], deterministic)
             after, reward, ended = tasks.step(task, state, taken, noise.step[:, e, t])
             over = torch.ones_like(ended) if t == tasks.horizon - 1 else ended
-            now = memory, policy.encode(taken), reward, over.to(policy.dtype)
+            now: Agent = (memory, policy.encode(taken), reward, over.to(policy.dtype))
             if tasks.can_terminate:
                 after, reward, ended = absorbed(alive, state, after, reward, ended)
                 now = frozen(alive, agent, now)
@@ -196,11 +199,10 @@ def frozen(alive: Tensor, before: Agent, now: Agent) -> Agent:
         before: memory `[N, H]`, and action `[N, A]`, reward and done `[N]` that its next input holds, before the step.
         now: the same after it.
     """
-    memory, action, reward, done = (
+    return tuple(
         torch.where(alive.reshape(-1, *(1,) * (new.ndim - 1)), new, old)
         for old, new in zip(before, now, strict=True)
     )
-    return memory, action, reward, done
 
 
 class _Steps:
