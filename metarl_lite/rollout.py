@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -13,8 +13,6 @@ from .policies.mlp import MLPPolicy
 from .ram import check_memory
 from .tasks.base import TaskDistribution, check_kind, check_positive
 from .types import Diverged, Params, Rollout, Task
-
-Agent = tuple[Tensor, ...]  # memory, and action, reward and done of its last step
 
 
 @dataclass(frozen=True)
@@ -119,6 +117,7 @@ def trial(
     *,
     noise: Noise | None = None,
     deterministic: bool = False,
+    memories: bool = False,
 ) -> Rollout:
     """Lets one recurrent policy live through `episodes` episodes of every task, with one memory over all of them.
 
@@ -136,9 +135,10 @@ def trial(
         gen: draws the noise, unless
         noise: it is given.
         deterministic: take the most probable action in each step instead of drawing one.
+        memories: keep the agent's as well; they are functions of `params`, if these require a gradient.
 
     Returns:
-        A `Rollout` `[N, E, T, ...]`, without gradient; its episodes follow one another.
+        A `Rollout` `[N, E, T, ...]`; its episodes follow one another. Nothing but its memories has a gradient.
 
     Raises:
         ValueError: for a task of wrong shape, a size that is not positive, or a reward that is not finite.
@@ -150,28 +150,40 @@ def trial(
     num_tasks = _count(task)
     tasks.check_task(task, num_tasks)
     noise = _chance(tasks, policy, num_tasks, episodes, gen, noise)
-    # an empty memory, and no action, no reward, and done
-    agent: Agent = policy.first(num_tasks, noise.step.device)
-    steps, last = _Steps(), []
+    # An empty memory; and of the last step no action, no reward, and done.
+    memory, *came = policy.first(num_tasks, noise.step.device)
+    steps, last, kept = _Steps(), [], []
     for e in range(episodes):
         state = tasks.reset(task, noise.reset[:, e])  # [N, ...]
         alive = torch.ones(num_tasks, dtype=torch.bool, device=state.device)
         for t in range(tasks.horizon):
-            seen = tasks.observe(task, state)
-            memory, *came = agent
-            memory = policy.remember(params, memory, policy.input(seen, *came))
+            seen, before = tasks.observe(task, state), memory
+            with torch.set_grad_enabled(memories):
+                memory = policy.remember(params, before, policy.input(seen, *came))
+                if tasks.can_terminate:
+                    memory = frozen(alive, before, memory)
             chosen = policy.distribution(params, memory)
             taken = policy.sample(chosen, noise.action[:, e, t], deterministic)
             after, reward, ended = tasks.step(task, state, taken, noise.step[:, e, t])
             over = torch.ones_like(ended) if t == tasks.horizon - 1 else ended
-            now: Agent = (memory, policy.encode(taken), reward, over.to(policy.dtype))
+            now = [policy.encode(taken), reward, over.to(policy.dtype)]
             if tasks.can_terminate:
+                now = [frozen(alive, x, y) for x, y in zip(came, now, strict=True)]
                 after, reward, ended = absorbed(alive, state, after, reward, ended)
-                now = frozen(alive, agent, now)
             steps.add(seen, taken, reward, alive, ended)
-            state, alive, agent = after, alive & ~ended, now
+            kept += [memory] * memories
+            state, alive, came = after, alive & ~ended, now
         last.append(tasks.observe(task, state))
-    return steps.rollout(tasks, (num_tasks, episodes), torch.stack(last, 1))
+    batch = steps.rollout(tasks, (num_tasks, episodes), torch.stack(last, 1))
+    with torch.set_grad_enabled(memories):
+        return replace(batch, memories=torch.stack(kept, 1)) if memories else batch
+
+
+def frozen(alive: Tensor, before: Tensor, after: Tensor) -> Tensor:
+    """What was there `[..., K]` where an episode had ended before the step, what there is now where it was `alive`."""
+    return torch.where(
+        alive.reshape(*alive.shape, *(1,) * (after.ndim - alive.ndim)), after, before
+    )
 
 
 def absorbed(
@@ -186,23 +198,8 @@ def absorbed(
         reward: `[...]`.
         ended: `[...]`, whether this step ends the episode.
     """
-    running = alive.reshape(*alive.shape, *(1,) * (after.ndim - alive.ndim))
-    after = torch.where(running, after, state)
+    after = frozen(alive, state, after)
     return after, reward.masked_fill(~alive, 0), ended & alive
-
-
-def frozen(alive: Tensor, before: Agent, now: Agent) -> Agent:
-    """What an agent takes along from a step: where its episode had ended before, all stays as it was.
-
-    Args:
-        alive: `[N]`, whether the episode was still running before the step.
-        before: memory `[N, H]`, and action `[N, A]`, reward and done `[N]` that its next input holds, before the step.
-        now: the same after it.
-    """
-    return tuple(
-        torch.where(alive.reshape(-1, *(1,) * (new.ndim - 1)), new, old)
-        for old, new in zip(before, now, strict=True)
-    )
 
 
 class _Steps:

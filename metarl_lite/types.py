@@ -103,6 +103,7 @@ class Rollout:
     )
     last_observations: Tensor  # [N, E, O] what was seen after the last step
     advantages: Tensor | None = None  # [N, E, T] filled in by `with_advantages`
+    memories: Tensor | None = None  # [N, L, H] of `trial`, after each step's input
 
     def done(self) -> Tensor:
         """Whether the episode was over after each step, `[N, E, T]`: ended by the dynamics, then or before, or by T."""

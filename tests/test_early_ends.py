@@ -131,19 +131,21 @@ def case(kind: str, discrete: bool) -> tuple[Hourglass, GRUPolicy, Params, Task,
         "belief": lambda: BeliefPolicy.for_tasks(tasks, gen, code=4, units=3, **options),
     }[kind]()
     params = {n: p.detach() + 0.4 * normal(tuple(p.shape), gen, F64) for n, p in policy.params().items()}
-    params["actor_w"] *= 6 if discrete else 1  # a little more in the memory is another action
     return tasks, policy, params, tasks.sample(TRIALS, gen), draw_noise(tasks, policy, TRIALS, EPISODES, generator(6))
 
 
 def check_acting(kind: str, discrete: bool) -> Rollout:
     """The trials as they are played in a batch, step by step those of the loop."""
     tasks, policy, params, task, noise = case(kind, discrete)
-    batch = trial(tasks, policy, params, task, EPISODES, noise=noise)
+    batch = trial(tasks, policy, params, task, EPISODES, noise=noise, memories=True)
+    assert batch.memories is not None
     for n in range(TRIALS):
         steps = lived(tasks, policy, params, task, noise, n)
         assert batch.mask[n].nonzero().tolist() == [[s.episode, s.t] for s in steps]
         for s in steps:
             np.testing.assert_allclose(batch.actions[n, s.episode, s.t], s.action, rtol=1e-9, atol=1e-9)
+            memory = batch.memories[n, s.episode * HORIZON + s.t]
+            np.testing.assert_allclose(memory, s.memory, rtol=1e-9, atol=1e-9)
             assert batch.rewards[n, s.episode, s.t].item() == pytest.approx(s.reward, abs=1e-9)
     return batch
 
@@ -193,20 +195,21 @@ def test_a_loop_that_resets_at_once_learns_from_the_same_memories(kind: str, dis
 # --- Mistakes ---------------------------------------------------------------------------------------------------------
 
 
-def lives_on(alive: Tensor, before: Any, now: Any) -> Any:
-    return now
+def lives_on(alive: Tensor, before: Tensor, after: Tensor) -> Tensor:
+    """The memory goes on, and so do reward and done; the state of the world does stay."""
+    return frozen(alive, before, after) if before.shape[-1:] == (2,) and before.ndim == 2 else after
 
 
-def only_the_memory(alive: Tensor, before: Any, now: Any) -> Any:
-    """What the next input holds is lost: it brings action and reward of a step that nobody took."""
-    return frozen(alive, before, now)[0], *now[1:]
+def only_memory_and_action(alive: Tensor, before: Tensor, after: Tensor) -> Tensor:
+    """Reward and done are lost: the next input brings those of a step that nobody took."""
+    return after if before.ndim == 1 else frozen(alive, before, after)
 
 
-def only_the_input(alive: Tensor, before: Any, now: Any) -> Any:
-    return now[0], *frozen(alive, before, now)[1:]
+def only_the_input(alive: Tensor, before: Tensor, after: Tensor) -> Tensor:
+    return after if before.ndim == 2 and before.shape[1] > 3 else frozen(alive, before, after)
 
 
-@pytest.mark.parametrize("broken", [lives_on, only_the_memory, only_the_input])
+@pytest.mark.parametrize("broken", [lives_on, only_memory_and_action, only_the_input])
 @pytest.mark.parametrize(("kind", "discrete"), KINDS)
 def test_an_agent_that_lives_through_the_padding_fails(
     kind: str, discrete: bool, broken: Any, monkeypatch: pytest.MonkeyPatch

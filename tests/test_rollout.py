@@ -202,8 +202,9 @@ def by_loops(
             over = False
             for t in range(tasks.horizon):
                 seen = tasks.observe(own, state)
-                next_memory = by_equations(params, memory, torch.cat([seen, x_end]))
-                output = next_memory @ params["actor_w"] + params["actor_b"]
+                if not over:  # what is not done is not remembered, see test_early_ends.py
+                    memory = by_equations(params, memory, torch.cat([seen, x_end]))
+                output = memory @ params["actor_w"] + params["actor_b"]
                 if policy.discrete:
                     action = (noise.action[n, e, t] >= output.softmax(-1).cumsum(-1)[:-1]).sum()
                     code = torch.eye(policy.action_size, dtype=F64)[action]
@@ -219,8 +220,8 @@ def by_loops(
                     out[name].append(value)
                 if not over or but == "an ended episode goes on":
                     state = after
-                if not over:  # what is not done is not remembered, see test_early_ends.py
-                    memory, done = next_memory, bool(terminated) or t == tasks.horizon - 1
+                if not over:
+                    done = bool(terminated) or t == tasks.horizon - 1
                     x_end = torch.cat([code, reward.reshape(1), torch.tensor([float(done)], dtype=F64)])
                 over = over or bool(terminated)
             last.append(tasks.observe(own, state))

@@ -14,6 +14,7 @@ from torch import Tensor
 from ..rng import generator, normal, uniform
 from ..tasks.base import check_positive
 from ..types import Params, Rollout
+from . import through_time
 from .base import Policy
 from .distributions import Distribution
 
@@ -135,7 +136,9 @@ class GRUPolicy(Policy):
         """Actions as the network reads them, `[..., A]`: one-hot where they are discrete."""
         if not self.discrete:
             return actions
-        return torch.nn.functional.one_hot(actions, self.action_size).to(self.dtype)
+        shape, places = (*actions.shape, self.action_size), actions.unsqueeze(-1)
+        nothing = torch.zeros(shape, dtype=self.dtype, device=actions.device)
+        return nothing.scatter_(-1, places, 1)
 
     def input(
         self, observation: Tensor, action: Tensor, reward: Tensor, done: Tensor
@@ -164,17 +167,15 @@ class GRUPolicy(Policy):
 
     def remember(self, params: Params, memory: Tensor, x: Tensor) -> Tensor:
         """The actor's memory after one more input: `[N, H]` and `[N, I]` give `[N, H]`."""
-        return torch.gru_cell(x, memory, *weights_of(params, "actor"))
+        return through_time.step(x, memory, weights_of(params, "actor"))
 
     def unroll(self, params: Params, inputs: Tensor) -> tuple[Tensor, Tensor]:
         """The memories of actor and critic after every input of whole trials: `[N, L, I]` gives two `[N, L, H]`.
 
         For trials with steps that were not taken, see `recall`.
         """
-        memory = inputs.new_zeros(1, len(inputs), self.hidden)
-        options = True, 1, 0.0, False, False, True  # biases; one layer; batch first
         memories = [
-            torch.gru(inputs, memory, weights_of(params, owner), *options)[0]
+            through_time.unroll(inputs, weights_of(params, owner))
             for owner in (("actor", "critic") if self.separate else ("actor",))
         ]
         return memories[0], memories[-1]
@@ -203,16 +204,14 @@ class GRUPolicy(Policy):
 
     def distribution(self, params: Params, memory: Tensor) -> Distribution:
         """What the action is drawn from: `logits` `[..., A]`, or `mean` `[..., A]` and `log_std` `[A]`."""
-        weight, bias = params["actor_w"].mT, params["actor_b"]
-        output = torch.nn.functional.linear(memory, weight, bias)
+        output = head(memory, params["actor_w"], params["actor_b"])
         if self.discrete:
             return {"logits": output}
         return {"mean": output, "log_std": params["log_std"]}
 
     def value(self, params: Params, memory: Tensor) -> Tensor:
         """What the critic expects to come, `[...]`, from its memory `[..., H]`."""
-        weight, bias = params["critic_w"].mT, params["critic_b"]
-        return torch.nn.functional.linear(memory, weight, bias).squeeze(-1)
+        return head(memory, params["critic_w"], params["critic_b"]).squeeze(-1)
 
     @property
     def numbers_of_a_step(self) -> int:
@@ -223,6 +222,16 @@ class GRUPolicy(Policy):
     def own_loss(self, params: Params, memory: Tensor, batch: Rollout) -> Tensor:
         """A loss that the network adds to that of reinforcement learning: none here, see `BeliefPolicy`."""
         return memory.new_zeros(())
+
+
+def head(memory: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+    """`memory @ weight + bias`, for few outputs: `[..., H]`, `[H, A]` and `[A]` give `[..., A]`.
+
+    A product with few columns is slow. This one computes its transpose, so what is returned lies output by output.
+    """
+    rows = memory.reshape(-1, memory.shape[-1])  # [N, H]
+    outputs = torch.addmm(bias.unsqueeze(1), weight.mT, rows.mT)  # [A, N]
+    return outputs.mT.reshape(*memory.shape[:-1], len(bias))
 
 
 def latest_taken(mask: Tensor) -> Tensor:
