@@ -14,6 +14,7 @@ from .policies.base import tile
 from .policies.belief import BeliefPolicy
 from .policies.gru import GRUPolicy
 from .policies.mlp import MLPPolicy
+from .policies.player import player
 from .records.actors import actor
 from .records.results import recorded
 from .returns import discounted_returns, gae, linear_baseline, with_advantages
@@ -74,6 +75,7 @@ __all__ = [
     "make_tasks",
     "maml",
     "meta_gradient",
+    "player",
     "policy_gradient",
     "recorded",
     "rl2",

@@ -88,6 +88,9 @@ def trial_gae(batch: Rollout, values: Tensor, discount: float, lam: float) -> Te
     _check_unit(discount=discount, lam=lam)
     rewards, expected = batch.rewards.flatten(1), values.flatten(1)  # [N, J]
     taken = batch.mask.flatten(1) > 0  # [N, J]
+    if bool(taken.all()):
+        nothing = torch.zeros_like(rewards[:, 0])
+        return gae(rewards, expected, nothing, discount, lam).reshape(values.shape)
     # Of the next step that was taken: what was expected of it, and its advantage.
     value = advantage = torch.zeros_like(rewards[:, 0])
     advantages = []

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -66,6 +66,7 @@ def rollout(
     gen: torch.Generator | None = None,
     *,
     noise: Noise | None = None,
+    deterministic: bool = False,
 ) -> Rollout:
     """Lets every task's policy act for `episodes` episodes of its task, all at once.
 
@@ -77,6 +78,7 @@ def rollout(
         episodes: E.
         gen: draws the noise, unless
         noise: it is given.
+        deterministic: take the most probable action in each step instead of drawing one.
 
     Returns:
         A `Rollout` `[N, E, T, ...]`, without gradient.
@@ -95,7 +97,7 @@ def rollout(
     steps = _Steps()
     for t in range(tasks.horizon):
         seen = tasks.observe(task, state)
-        action = policy.act(params, seen, noise.action[:, :, t])
+        action = policy.act(params, seen, noise.action[:, :, t], deterministic)
         after, reward, ended = tasks.step(task, state, action, noise.step[:, :, t])
         if tasks.can_terminate:
             after, reward, ended = absorbed(alive, state, after, reward, ended)
@@ -114,12 +116,15 @@ def trial(
     gen: torch.Generator | None = None,
     *,
     noise: Noise | None = None,
+    deterministic: bool = False,
+    memories: bool = False,
 ) -> Rollout:
     """Lets one recurrent policy live through `episodes` episodes of every task, with one memory over all of them.
 
     The memory is empty at the beginning of the trial, and of the trial only: at an episode's end the world goes back to
     its start, the agent does not. The first input of the next episode carries the reward and the done that ended the
-    last one.
+    last one, at whatever step that was: after an early end the memory is frozen, and what it is to read next with it.
+    So an agent in a loop that resets at once after an end remembers the same.
 
     Args:
         tasks: the family.
@@ -129,9 +134,11 @@ def trial(
         episodes: E.
         gen: draws the noise, unless
         noise: it is given.
+        deterministic: take the most probable action in each step instead of drawing one.
+        memories: keep the agent's as well; they are functions of `params`, if these require a gradient.
 
     Returns:
-        A `Rollout` `[N, E, T, ...]`, without gradient; its episodes follow one another.
+        A `Rollout` `[N, E, T, ...]`; its episodes follow one another. Nothing but its memories has a gradient.
 
     Raises:
         ValueError: for a task of wrong shape, a size that is not positive, or a reward that is not finite.
@@ -143,26 +150,40 @@ def trial(
     num_tasks = _count(task)
     tasks.check_task(task, num_tasks)
     noise = _chance(tasks, policy, num_tasks, episodes, gen, noise)
-    memory, action, reward, done = policy.first(num_tasks, noise.step.device)
-    steps, last = _Steps(), []
+    # An empty memory; and of the last step no action, no reward, and done.
+    memory, *came = policy.first(num_tasks, noise.step.device)
+    steps, last, kept = _Steps(), [], []
     for e in range(episodes):
         state = tasks.reset(task, noise.reset[:, e])  # [N, ...]
-        alive = torch.ones_like(done, dtype=torch.bool)
+        alive = torch.ones(num_tasks, dtype=torch.bool, device=state.device)
         for t in range(tasks.horizon):
-            seen = tasks.observe(task, state)
-            x = policy.input(seen, action, reward, done)
-            memory = policy.remember(params, memory, x)
+            seen, before = tasks.observe(task, state), memory
+            with torch.set_grad_enabled(memories):
+                memory = policy.remember(params, before, policy.input(seen, *came))
+                if tasks.can_terminate:
+                    memory = frozen(alive, before, memory)
             chosen = policy.distribution(params, memory)
-            taken = policy.sample(chosen, noise.action[:, e, t])
+            taken = policy.sample(chosen, noise.action[:, e, t], deterministic)
             after, reward, ended = tasks.step(task, state, taken, noise.step[:, e, t])
+            over = torch.ones_like(ended) if t == tasks.horizon - 1 else ended
+            now = [policy.encode(taken), reward, over.to(policy.dtype)]
             if tasks.can_terminate:
+                now = [frozen(alive, x, y) for x, y in zip(came, now, strict=True)]
                 after, reward, ended = absorbed(alive, state, after, reward, ended)
             steps.add(seen, taken, reward, alive, ended)
-            state, alive, action = after, alive & ~ended, policy.encode(taken)
-            over = torch.ones_like(alive) if t == tasks.horizon - 1 else ~alive
-            done = over.to(done.dtype)
+            kept += [memory] * memories
+            state, alive, came = after, alive & ~ended, now
         last.append(tasks.observe(task, state))
-    return steps.rollout(tasks, (num_tasks, episodes), torch.stack(last, 1))
+    batch = steps.rollout(tasks, (num_tasks, episodes), torch.stack(last, 1))
+    with torch.set_grad_enabled(memories):
+        return replace(batch, memories=torch.stack(kept, 1)) if memories else batch
+
+
+def frozen(alive: Tensor, before: Tensor, after: Tensor) -> Tensor:
+    """What was there `[..., K]` where an episode had ended before the step, what there is now where it was `alive`."""
+    return torch.where(
+        alive.reshape(*alive.shape, *(1,) * (after.ndim - alive.ndim)), after, before
+    )
 
 
 def absorbed(
@@ -177,8 +198,7 @@ def absorbed(
         reward: `[...]`.
         ended: `[...]`, whether this step ends the episode.
     """
-    running = alive.reshape(*alive.shape, *(1,) * (after.ndim - alive.ndim))
-    after = torch.where(running, after, state)
+    after = frozen(alive, state, after)
     return after, reward.masked_fill(~alive, 0), ended & alive
 
 

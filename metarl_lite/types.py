@@ -90,7 +90,8 @@ class NotSaved(OSError):
 class Rollout:
     """Episodes of a fixed length `T` and a mask; never ragged lists.
 
-    After an early end the environment is absorbing: the state stays, the reward and the mask are 0.
+    After an early end the environment is absorbing: the state stays, the reward and the mask are 0. A memory does not
+    live through these steps: it is frozen, and the next episode's first input holds what the last step taken brought.
     """
 
     observations: Tensor  # [N, E, T, O] what the policy saw before it acted
@@ -102,6 +103,7 @@ class Rollout:
     )
     last_observations: Tensor  # [N, E, O] what was seen after the last step
     advantages: Tensor | None = None  # [N, E, T] filled in by `with_advantages`
+    memories: Tensor | None = None  # [N, L, H] of `trial`, after each step's input
 
     def done(self) -> Tensor:
         """Whether the episode was over after each step, `[N, E, T]`: ended by the dynamics, then or before, or by T."""

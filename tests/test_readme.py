@@ -10,10 +10,23 @@ import torch
 README = Path(__file__).parents[1] / "README.md"
 
 
-def test_the_code_of_the_readme_runs_and_fills_the_gradient_of_the_initialisation() -> None:
-    (code,) = re.findall(r"```python\n(.*?)```", README.read_text(encoding="utf-8"), re.DOTALL)
+def left_by(word: str) -> dict[str, object]:
+    """The names that the block of code with a word in it leaves behind."""
+    blocks = re.findall(r"```python\n(.*?)```", README.read_text(encoding="utf-8"), re.DOTALL)
+    (code,) = (block for block in blocks if word in block)
     names: dict[str, object] = {}
     exec(code, names)
-    theta = names["theta"]
+    return names
+
+
+def test_the_recorded_agent_of_the_readme_has_learned_where_the_goal_is() -> None:
+    """Its fourth episode ends on the goal, which alone pays 1."""
+    names = left_by("player(")
+    assert names["episode"] == 3
+    assert names["reward"] == 1.0
+
+
+def test_the_code_of_the_readme_runs_and_fills_the_gradient_of_the_initialisation() -> None:
+    theta = left_by("policy_gradient(")["theta"]
     assert isinstance(theta, dict)
     assert all(isinstance(p.grad, torch.Tensor) and (p.grad != 0).any() for p in theta.values())

@@ -202,7 +202,8 @@ def by_loops(
             over = False
             for t in range(tasks.horizon):
                 seen = tasks.observe(own, state)
-                memory = by_equations(params, memory, torch.cat([seen, x_end]))
+                if not over:  # what is not done is not remembered, see test_early_ends.py
+                    memory = by_equations(params, memory, torch.cat([seen, x_end]))
                 output = memory @ params["actor_w"] + params["actor_b"]
                 if policy.discrete:
                     action = (noise.action[n, e, t] >= output.softmax(-1).cumsum(-1)[:-1]).sum()
@@ -219,9 +220,10 @@ def by_loops(
                     out[name].append(value)
                 if not over or but == "an ended episode goes on":
                     state = after
+                if not over:
+                    done = bool(terminated) or t == tasks.horizon - 1
+                    x_end = torch.cat([code, reward.reshape(1), torch.tensor([float(done)], dtype=F64)])
                 over = over or bool(terminated)
-                done = over or t == tasks.horizon - 1
-                x_end = torch.cat([code, reward.reshape(1), torch.tensor([float(done)], dtype=F64)])
             last.append(tasks.observe(own, state))
     shape = (len(noise.step), episodes, tasks.horizon)
     result = {name: torch.stack(steps).reshape(*shape, *steps[0].shape) for name, steps in out.items()}

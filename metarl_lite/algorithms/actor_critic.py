@@ -37,15 +37,36 @@ def judge(
     policy: GRUPolicy, theta: Params, inputs: Tensor, batch: Rollout, config: RL2Config
 ) -> tuple[Distribution, Tensor, Tensor]:
     """One pass over whole trials: distributions `[B, E, T, A]`, values `[B, E, T]`, the actor's memory `[B, L, H]`."""
-    memory, critic = policy.unroll(theta, inputs)  # [B, L, H] each
+    memory, critic = policy.recall(theta, inputs, batch.mask)  # [B, L, H] each
+    return appraise(policy, theta, memory, critic, batch, config)
+
+
+def look_back(
+    policy: GRUPolicy, theta: Params, batch: Rollout, config: RL2Config
+) -> tuple[Distribution, Tensor, Tensor]:
+    """What `judge` says of trials that theta has just played: on its memories, where they were kept, without a pass."""
+    if batch.memories is None or policy.separate:
+        return judge(policy, theta, policy.inputs(batch), batch, config)
+    return appraise(policy, theta, batch.memories, batch.memories, batch, config)
+
+
+def appraise(
+    policy: GRUPolicy,
+    theta: Params,
+    memory: Tensor,
+    critic: Tensor,
+    batch: Rollout,
+    config: RL2Config,
+) -> tuple[Distribution, Tensor, Tensor]:
+    """Distributions and values, given the memories of actor and critic `[B, L, H]`; and the actor's once more."""
     if not (config.critic_trains_memory or policy.separate):
         # what the critic would like to remember does not disturb what the actor needs
         critic = critic.detach()
     # [B, E, T, H]
-    actor, critic = (
+    acting, judging = (
         m.reshape(*batch.rewards.shape, m.shape[-1]) for m in (memory, critic)
     )
-    return policy.distribution(theta, actor), policy.value(theta, critic), memory
+    return policy.distribution(theta, acting), policy.value(theta, judging), memory
 
 
 def trial_loss(
@@ -97,9 +118,11 @@ def a2c(
 ) -> Seen:
     """Advantage actor-critic: one step of Adam along the gradient through the memory, from end to end of the trials.
 
+    Where the trials have kept their memories, this is the gradient through the acting itself.
+
     Source: Mnih et al. (2016), section 4; Wang et al. (2016), section 2.3.
     """
-    chosen, values, memory = judge(policy, theta, policy.inputs(batch), batch, config)
+    chosen, values, memory = look_back(policy, theta, batch, config)
     baseline = values.detach()
     batch, targets = with_trial_advantages(batch, baseline, config, now.discount)
     log_prob = policy.log_prob_of(chosen, batch.actions).detach()
@@ -129,9 +152,10 @@ def ppo(
     """
     inputs = policy.inputs(batch)
     with torch.no_grad():
-        chosen, values, _ = judge(policy, theta, inputs, batch, config)
+        chosen, values, _ = look_back(policy, theta, batch, config)
         old_log_prob = policy.log_prob_of(chosen, batch.actions)
     batch, targets = with_trial_advantages(batch, values, config, now.discount)
+    batch = replace(batch, memories=None)  # after the first step they are others
     for _ in range(config.epochs):
         for part in torch.randperm(
             len(inputs), generator=gen, device=gen.device
@@ -151,9 +175,8 @@ def ppo(
 
 def some_trials(batch: Rollout, index: Tensor) -> Rollout:
     """Some of the trials."""
-    return replace(
-        batch, **{f.name: getattr(batch, f.name)[index] for f in fields(batch)}
-    )
+    parts = {f.name: getattr(batch, f.name) for f in fields(batch)}
+    return replace(batch, **{k: x[index] for k, x in parts.items() if x is not None})
 
 
 #: Updates by name (`RL2Config.algorithm`): each changes theta in place, and says what

@@ -59,7 +59,13 @@ def rl2_iteration(
     noise = draw_noise(
         tasks, policy, rows // copies, config.episodes, gen, copies=copies
     )
-    batch = trial(tasks, policy, theta, task, config.episodes, noise=noise)
+    # A2C's gradient goes through the acting itself; PPO only looks at its memories.
+    a2c = config.algorithm == "a2c"
+    acting = theta if a2c else {name: p.detach() for name, p in theta.items()}
+    batch = trial(
+        tasks, policy, acting, task, config.episodes,
+        noise=noise, memories=not policy.separate,
+    )  # fmt: skip
     now, step = config.at(state.iteration), STEPS[config.algorithm]
     seen = step(policy, theta, adam, batch, config, now, gen)
     adam.end_iteration()

@@ -12,9 +12,9 @@ from ..algorithms.inner import inner_loop, mean_returns
 from ..policies.base import tile
 from ..policies.gru import GRUPolicy
 from ..policies.mlp import MLPPolicy
-from ..rollout import draw_noise, rollout, trial
+from ..rollout import Noise, draw_noise, rollout, trial
 from ..tasks.base import TaskDistribution, index_task
-from ..types import Rollout, Task
+from ..types import Params, Rollout, Task
 
 
 def adaptation_curve(
@@ -23,6 +23,8 @@ def adaptation_curve(
     task: Task,
     config: MAMLConfig,
     gen: torch.Generator,
+    *,
+    deterministic: bool = False,
 ) -> Tensor:
     """Mean undiscounted return of every task after 0, 1, ... `config.inner_steps` steps, `[inner_steps + 1, N]`.
 
@@ -35,6 +37,8 @@ def adaptation_curve(
         task: test tasks, leaves `[N, ...]`; draw them with a seed that training does not use.
         config: inner learning rate, inner steps, episodes. `chunk_size` bounds the memory.
         gen: draws the noise of acting.
+        deterministic: measure the most probable actions. What is learned from is sampled as ever, so a point has
+            episodes of its own, with the same chance of the world.
     """
     num_tasks = len(next(iter(task.values())))
     theta = policy.params()
@@ -47,20 +51,37 @@ def adaptation_curve(
         part = slice(start, min(start + chunk, num_tasks))
         task_part, noise_part = index_task(task, part), [drawn[part] for drawn in noise]
         params = tile(theta, part.stop - part.start)
-        params, support = inner_loop(
-            tasks,
-            policy,
-            params,
-            task_part,
-            config,
-            noise_part[:-1],
-            create_graph=False,
-        )
-        last = rollout(
-            tasks, policy, params, task_part, config.episodes, noise=noise_part[-1]
-        )
-        curves.append(mean_returns([*support, last]))
+        given = tasks, policy, params, task_part, config
+        curves.append(mean_returns(_points(*given, noise_part, deterministic)))
     return torch.cat(curves, 1)
+
+
+def _points(
+    tasks: TaskDistribution,
+    policy: MLPPolicy,
+    params: Params,
+    task: Task,
+    config: MAMLConfig,
+    noise: list[Noise],
+    deterministic: bool,
+) -> list[Rollout]:
+    """The episodes after 0, 1, ... steps, each with its noise."""
+
+    def play(k: int) -> tuple[Rollout, list[Rollout]]:
+        """The episodes after k steps, and those that the steps were taken from."""
+        adapted, support = inner_loop(
+            tasks, policy, params, task, config, noise[:k], create_graph=False
+        )
+        batch = rollout(
+            tasks, policy, adapted, task, config.episodes,
+            noise=noise[k], deterministic=deterministic,
+        )  # fmt: skip
+        return batch, support
+
+    if deterministic:
+        return [play(k)[0] for k in range(len(noise))]
+    last, support = play(len(noise) - 1)
+    return [*support, last]
 
 
 def trial_returns(
@@ -71,6 +92,8 @@ def trial_returns(
     gen: torch.Generator,
     chunk: int = 2000,
     score: Callable[[Task, Rollout], Tensor] = lambda _, batch: batch.returns(),
+    *,
+    deterministic: bool = False,
 ) -> Tensor:
     """Undiscounted return of every episode of a trial of every task, `[N, E]`: RL2's adaptation curve, task by task.
 
@@ -82,6 +105,7 @@ def trial_returns(
         gen: draws the noise of acting.
         chunk: tasks at once, which bounds the memory.
         score: what is measured, `[N, E]`, of the tasks and their trials; the returns if nothing else is said.
+        deterministic: take the most probable action in each step.
     """
     params, scores = {name: p.detach() for name, p in policy.params().items()}, []
     num_tasks = len(next(iter(task.values())))
@@ -90,7 +114,9 @@ def trial_returns(
     for start in range(0, num_tasks, chunk):
         part = slice(start, start + chunk)
         some = index_task(task, part)
-        scores.append(
-            score(some, trial(tasks, policy, params, some, episodes, noise=noise[part]))
-        )
+        batch = trial(
+            tasks, policy, params, some, episodes,
+            noise=noise[part], deterministic=deterministic,
+        )  # fmt: skip
+        scores.append(score(some, batch))
     return torch.cat(scores)

@@ -125,11 +125,19 @@ class Policy:
             return uniform((*shape, 1), gen, self.dtype)
         return normal((*shape, self.action_size), gen, self.dtype)
 
-    def sample(self, chosen: Distribution, noise: Tensor) -> Tensor:
-        """An action from each output of `distribution`."""
+    def sample(
+        self, chosen: Distribution, noise: Tensor, deterministic: bool = False
+    ) -> Tensor:
+        """An action from each output of `distribution`: drawn with the noise, or the most probable one."""
+        if deterministic:
+            return self.mode_of(chosen)
         if self.discrete:
             return categorical_sample(chosen["logits"], noise)
         return torch.addcmul(chosen["mean"], noise, chosen["log_std"].exp())
+
+    def mode_of(self, chosen: Distribution) -> Tensor:
+        """The most probable action of each output of `distribution`."""
+        return chosen["logits"].argmax(-1) if self.discrete else chosen["mean"]
 
     def log_prob_of(self, chosen: Distribution, actions: Tensor) -> Tensor:
         """log pi(a|s) under an output of `distribution`, `[N, ...]`."""

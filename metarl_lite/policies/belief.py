@@ -146,7 +146,8 @@ class BeliefPolicy(GRUPolicy):
             units = torch.tanh(known + asked.roll(-shift, 1))
             guess = (units @ params["answer_w"] + params["answer_b"]).squeeze(-1)
             error = (rewards.roll(-shift, 1) - guess).square()
-            loss = loss + (mask.roll(-shift, 1) * error).mean() / self.queries
+            taken = mask * mask.roll(-shift, 1)  # who asks, and what is asked for
+            loss = loss + (taken * error).mean() / self.queries
         return loss
 
     @classmethod
@@ -183,9 +184,10 @@ def prediction_loss(
 ) -> Tensor:
     r"""How badly rewards of the trial are predicted from what was known at each step, one number.
 
-    $$ \frac{1}{B L Q} \sum_{b, t, q} m_{bt'} \big( r_{bt'} - \hat r(s_{bt'}, a_{bt'} \mid b_{bt}) \big)^2, \qquad
-       t' = (t + \lfloor q L / Q \rfloor) \bmod L, \quad q = 0 \dots Q - 1 $$
+    $$ \frac{1}{B L Q} \sum_{b, t, q} m_{bt}\, m_{bt'} \big( r_{bt'} - \hat r(s_{bt'}, a_{bt'} \mid b_{bt}) \big)^2,
+       \qquad t' = (t + \lfloor q L / Q \rfloor) \bmod L, \quad q = 0 \dots Q - 1 $$
 
+    with the mask m: a step that was not taken neither asks nor is asked for.
     The least of it is reached by the mean of the rewards *among the questions that are asked*. The next step's is
     an honest one: all that the agent chose it by is in the memory. A later one is chosen by what the agent learns
     in between, so it leans towards what will have proved to be good.
@@ -199,5 +201,6 @@ def prediction_loss(
         seen, did = observations.roll(later, 1), actions.roll(later, 1)
         guess = policy.predict(params, memory, seen, did)  # [B, L]
         error = (rewards.roll(later, 1) - guess).square()
-        loss = loss + (mask.roll(later, 1) * error).mean() / policy.queries
+        taken = mask * mask.roll(later, 1)  # who asks, and what is asked for
+        loss = loss + (taken * error).mean() / policy.queries
     return loss

@@ -6,6 +6,7 @@ A distribution is a dict of its parameters: `mean` and `log_std` of a diagonal G
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 
 import torch
 from torch import Tensor
@@ -27,15 +28,28 @@ def gaussian_log_prob(mean: Tensor, log_std: Tensor, action: Tensor) -> Tensor:
     return -(0.5 * z * z + log_std).sum(-1) - constant
 
 
+def normalised(function: Callable[[Tensor, int], Tensor], logits: Tensor) -> Tensor:
+    """`function(logits, -1)`, for `torch.softmax` or `torch.log_softmax`, computed along the way the numbers lie.
+
+    Logits of many states that lie action by action, as a `head` leaves them, are normalised several times as fast along
+    that first dimension of their memory as along a last one of few numbers, for which torch would copy them first.
+    """
+    if logits.is_contiguous():
+        return function(logits, -1)
+    return function(logits.movedim(-1, 0), 0).movedim(0, -1)
+
+
 def categorical_log_prob(logits: Tensor, action: Tensor) -> Tensor:
     """The log-probability of discrete actions `[...]` under `logits` `[..., A]`: `log softmax(logits)[action]`."""
-    return logits.log_softmax(-1).gather(-1, action.unsqueeze(-1)).squeeze(-1)
+    log_p = normalised(torch.log_softmax, logits)
+    return log_p.gather(-1, action.unsqueeze(-1)).squeeze(-1)
 
 
 def categorical_sample(logits: Tensor, noise: Tensor) -> Tensor:
     """Turns uniform `noise` `[..., 1]` into actions `[...]`: the first whose cumulative probability exceeds it."""
-    cumulative = logits.softmax(-1).cumsum(-1)
-    return (noise >= cumulative).sum(-1).clamp(max=logits.shape[-1] - 1)
+    chances = normalised(torch.softmax, logits).movedim(-1, 0)  # [A, ...]
+    # The last action needs no bound: rounding cannot lead beyond it.
+    return (noise.movedim(-1, 0) >= chances.cumsum(0)[:-1]).sum(0)
 
 
 def gaussian_kl(old: Distribution, new: Distribution) -> Tensor:
@@ -51,7 +65,9 @@ def gaussian_kl(old: Distribution, new: Distribution) -> Tensor:
 
 def categorical_kl(old: Distribution, new: Distribution) -> Tensor:
     r"""The Kullback-Leibler divergence of categorical distributions, `[...]`: $\sum_a p_a (\log p_a - \log q_a)$."""
-    before, after = old["logits"].log_softmax(-1), new["logits"].log_softmax(-1)
+    before, after = (
+        normalised(torch.log_softmax, chosen["logits"]) for chosen in (old, new)
+    )
     return (before.exp() * (before - after)).sum(-1)
 
 
@@ -63,5 +79,5 @@ def gaussian_entropy(chosen: Distribution) -> Tensor:
 
 def categorical_entropy(chosen: Distribution) -> Tensor:
     r"""The entropy of categorical distributions, `[...]`: $-\sum_a p_a \log p_a$."""
-    log_p = chosen["logits"].log_softmax(-1)
+    log_p = normalised(torch.log_softmax, chosen["logits"])
     return -(log_p.exp() * log_p).sum(-1)

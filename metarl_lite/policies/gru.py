@@ -14,6 +14,7 @@ from torch import Tensor
 from ..rng import generator, normal, uniform
 from ..tasks.base import check_positive
 from ..types import Params, Rollout
+from . import through_time
 from .base import Policy
 from .distributions import Distribution
 
@@ -135,7 +136,9 @@ class GRUPolicy(Policy):
         """Actions as the network reads them, `[..., A]`: one-hot where they are discrete."""
         if not self.discrete:
             return actions
-        return torch.nn.functional.one_hot(actions, self.action_size).to(self.dtype)
+        shape, places = (*actions.shape, self.action_size), actions.unsqueeze(-1)
+        nothing = torch.zeros(shape, dtype=self.dtype, device=actions.device)
+        return nothing.scatter_(-1, places, 1)
 
     def input(
         self, observation: Tensor, action: Tensor, reward: Tensor, done: Tensor
@@ -145,10 +148,17 @@ class GRUPolicy(Policy):
         return torch.cat([observation, action, *numbers], -1)
 
     def inputs(self, batch: Rollout) -> Tensor:
-        """What the network read at every step of a trial, `[N, L, I]` with L = E T: the batch, shifted by one step."""
+        """What the network read at every step of a trial, `[N, L, I]` with L = E T: the batch, shifted by one step.
+
+        After an early end that stays what the last step taken left to be read, until the next episode reads it.
+        """
         observations = batch.observations.flatten(1, 2)  # [N, L, O]
         actions = self.encode(batch.actions.flatten(1, 2))  # [N, L, A]
         rewards, dones = batch.rewards.flatten(1, 2), batch.done().flatten(1, 2)
+        if not bool(batch.mask.all()):
+            latest = latest_taken(batch.mask)  # [N, L]
+            actions = at_steps(actions, latest)
+            rewards = rewards.gather(1, latest)
         _, action, reward, done = self.first(len(actions), actions.device)
         last_action = torch.cat([action.unsqueeze(1), actions[:, :-1]], 1)
         last_reward = torch.cat([reward.unsqueeze(1), rewards[:, :-1]], 1)
@@ -157,30 +167,51 @@ class GRUPolicy(Policy):
 
     def remember(self, params: Params, memory: Tensor, x: Tensor) -> Tensor:
         """The actor's memory after one more input: `[N, H]` and `[N, I]` give `[N, H]`."""
-        return torch.gru_cell(x, memory, *weights_of(params, "actor"))
+        return through_time.step(x, memory, weights_of(params, "actor"))
 
     def unroll(self, params: Params, inputs: Tensor) -> tuple[Tensor, Tensor]:
-        """The memories of actor and critic after every input of whole trials: `[N, L, I]` gives two `[N, L, H]`."""
-        memory = inputs.new_zeros(1, len(inputs), self.hidden)
-        options = True, 1, 0.0, False, False, True  # biases; one layer; batch first
+        """The memories of actor and critic after every input of whole trials: `[N, L, I]` gives two `[N, L, H]`.
+
+        For trials with steps that were not taken, see `recall`.
+        """
         memories = [
-            torch.gru(inputs, memory, weights_of(params, owner), *options)[0]
+            through_time.unroll(inputs, weights_of(params, owner))
             for owner in (("actor", "critic") if self.separate else ("actor",))
         ]
         return memories[0], memories[-1]
 
+    def recall(
+        self, params: Params, inputs: Tensor, mask: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        """The memories of actor and critic after every step of trials, two `[N, L, H]`: frozen where none was taken.
+
+        The steps that were taken are moved together to the left, unrolled, and each memory is put where it belongs.
+
+        Args:
+            params: the parameters.
+            inputs: `[N, L, I]`, as `inputs` gives them.
+            mask: `[N, E, T]`, 1 where a step was taken.
+        """
+        if bool(mask.all()):
+            return self.unroll(params, inputs)
+        taken = mask.flatten(1) > 0  # [N, L]
+        order = (~taken).to(torch.uint8).argsort(dim=1, stable=True)  # taken, then not
+        longest = int(taken.sum(1).max())
+        packed = at_steps(inputs, order[:, :longest])
+        actor, critic = self.unroll(params, packed)
+        place = taken.cumsum(1) - 1  # of the last step taken, among those taken
+        return at_steps(actor, place), at_steps(critic, place)
+
     def distribution(self, params: Params, memory: Tensor) -> Distribution:
         """What the action is drawn from: `logits` `[..., A]`, or `mean` `[..., A]` and `log_std` `[A]`."""
-        weight, bias = params["actor_w"].mT, params["actor_b"]
-        output = torch.nn.functional.linear(memory, weight, bias)
+        output = head(memory, params["actor_w"], params["actor_b"])
         if self.discrete:
             return {"logits": output}
         return {"mean": output, "log_std": params["log_std"]}
 
     def value(self, params: Params, memory: Tensor) -> Tensor:
         """What the critic expects to come, `[...]`, from its memory `[..., H]`."""
-        weight, bias = params["critic_w"].mT, params["critic_b"]
-        return torch.nn.functional.linear(memory, weight, bias).squeeze(-1)
+        return head(memory, params["critic_w"], params["critic_b"]).squeeze(-1)
 
     @property
     def numbers_of_a_step(self) -> int:
@@ -191,6 +222,28 @@ class GRUPolicy(Policy):
     def own_loss(self, params: Params, memory: Tensor, batch: Rollout) -> Tensor:
         """A loss that the network adds to that of reinforcement learning: none here, see `BeliefPolicy`."""
         return memory.new_zeros(())
+
+
+def head(memory: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+    """`memory @ weight + bias`, for few outputs: `[..., H]`, `[H, A]` and `[A]` give `[..., A]`.
+
+    A product with few columns is slow. This one computes its transpose, so what is returned lies output by output.
+    """
+    rows = memory.reshape(-1, memory.shape[-1])  # [N, H]
+    outputs = torch.addmm(bias.unsqueeze(1), weight.mT, rows.mT)  # [A, N]
+    return outputs.mT.reshape(*memory.shape[:-1], len(bias))
+
+
+def latest_taken(mask: Tensor) -> Tensor:
+    """The last step of a trial that was taken, at each step, itself included: `[N, E, T]` gives `[N, L]`."""
+    taken = mask.flatten(1) > 0  # [N, L]
+    step = torch.arange(taken.shape[1], device=mask.device)
+    return torch.where(taken, step, 0).cummax(1).values
+
+
+def at_steps(values: Tensor, steps: Tensor) -> Tensor:
+    """What `values` `[N, L, K]` are at certain steps `[N, M]` of each trial, `[N, M, K]`."""
+    return values.gather(1, steps.unsqueeze(-1).expand(-1, -1, values.shape[-1]))
 
 
 def _gru(

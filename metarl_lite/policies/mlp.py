@@ -136,14 +136,21 @@ class MLPPolicy(Policy):
         # [N, 1, ..., A]
         return log_std.reshape(len(log_std), *(1,) * (like.ndim - 2), self.action_size)
 
-    def act(self, params: Params, observations: Tensor, noise: Tensor) -> Tensor:
-        """Samples an action for each observation `[N, ..., O]`."""
-        return self.sample(self.distribution(params, observations), noise)
+    def act(
+        self,
+        params: Params,
+        observations: Tensor,
+        noise: Tensor,
+        deterministic: bool = False,
+    ) -> Tensor:
+        """An action for each observation `[N, ..., O]`: drawn with the noise, or the most probable one."""
+        return self.sample(
+            self.distribution(params, observations), noise, deterministic
+        )
 
     def mode(self, params: Params, observations: Tensor) -> Tensor:
         """The most probable action of each observation."""
-        output = self.forward(params, observations)
-        return output.argmax(-1) if self.discrete else output
+        return self.mode_of(self.distribution(params, observations))
 
     def distribution(self, params: Params, observations: Tensor) -> Distribution:
         """What the actions are drawn from: `mean` `[N, ..., A]` and `log_std` `[N, 1, ..., A]`, or `logits`."""

@@ -92,6 +92,8 @@ def written_out(policy: GRUPolicy, theta: Params, batch: Rollout, config: RL2Con
         done, trial_steps = 1.0, []
         for j in range(e * t):
             at = (i, j // t, j % t)
+            if not batch.mask[at]:
+                continue
             x = torch.cat([batch.observations[at], code, torch.tensor([done], dtype=F64)])
             for owner in memories:
                 weights = owner if policy.separate else "actor"
@@ -102,14 +104,13 @@ def written_out(policy: GRUPolicy, theta: Params, batch: Rollout, config: RL2Con
                 chosen = Independent(Normal(output, theta["log_std"].exp()), 1)
             seen = memories["critic"] if config.critic_trains_memory or policy.separate else memories["critic"].detach()
             value = (seen @ theta["critic_w"] + theta["critic_b"])[0]
-            if batch.mask[at]:
-                trial_steps.append({
-                    "log_prob": chosen.log_prob(action), "entropy": chosen.entropy(), "value": value,
-                    "reward": config.reward_scale * batch.rewards[at].item(), "place": j,
-                })  # fmt: skip
+            trial_steps.append({
+                "log_prob": chosen.log_prob(action), "entropy": chosen.entropy(), "value": value,
+                "reward": config.reward_scale * batch.rewards[at].item(), "place": j,
+            })  # fmt: skip
             one_hot = torch.eye(policy.action_size, dtype=F64)[action] if policy.discrete else action
             code = torch.cat([one_hot, batch.rewards[at].reshape(1)])
-            done = float(batch.mask[at] == 0 or bool(batch.terminated[at]) or j % t == t - 1)
+            done = float(bool(batch.terminated[at]) or j % t == t - 1)
         steps.append(trial_steps)
     for trial_steps in steps:  # the definition of GAE: a sum of temporal differences to come
         v = [s["value"].item() for s in trial_steps] + [0.0]

@@ -113,10 +113,11 @@ def test_eq_trial_input() -> None:
         last = [0.0, 0.0, 0.0, 1.0]  # no action, no reward, done
         for j, (e, t) in enumerate(itertools.product(range(2), range(30))):
             assert read[n, j].tolist() == [*batch.observations[n, e, t].tolist(), *last]
-            over = t == 29 or bool(batch.terminated[n, e, : t + 1].any())
+            over = t == 29 or bool(batch.terminated[n, e, t])
             arm = [0.0, 0.0]
             arm[int(batch.actions[n, e, t])] = 1.0
-            last = [*arm, batch.rewards[n, e, t].item(), float(over)]
+            if batch.mask[n, e, t]:  # else it was not taken, and nothing came of it
+                last = [*arm, batch.rewards[n, e, t].item(), float(over)]
 
 
 def test_eq_trial_memory() -> None:

@@ -36,6 +36,9 @@ def log_probs_by_hand(policy: GRUPolicy, theta: Params, batch: Rollout, i: int) 
     names = ("in", "memory", "in_b", "memory_b")
     w, u, b, c = (theta[f"actor_gru_{name}"].chunk(3) for name in names)
     for j, x in enumerate(policy.inputs(batch)[i]):
+        if batch.mask[i].flatten()[j] == 0:  # no step was taken: nothing is remembered, and nothing counts
+            out.append(torch.zeros((), dtype=F64))
+            continue
         r, z = (torch.sigmoid(w[g] @ x + b[g] + u[g] @ memory + c[g]) for g in (0, 1))
         memory = z * memory + (1 - z) * torch.tanh(w[2] @ x + b[2] + r * (u[2] @ memory + c[2]))
         logits = memory @ theta["actor_w"] + theta["actor_b"]

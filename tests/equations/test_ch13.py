@@ -90,7 +90,7 @@ def test_eq_belief_loss() -> None:
             then = (t + math.floor(q * length / queries)) % length
             guess = policy.predict(params, memory, seen[:, then], did[:, then])
             for b in range(4):
-                total += (mask[b, then] * (paid[b, then] - guess[b]) ** 2).item()
+                total += (mask[b, t] * mask[b, then] * (paid[b, then] - guess[b]) ** 2).item()
     mine = policy.own_loss(params, policy.unroll(params, inputs)[0], batch)
     assert mine.item() == pytest.approx(total / (4 * length * queries))
 

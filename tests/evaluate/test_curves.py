@@ -180,9 +180,10 @@ TASKS = PointGoal(horizon=12, dtype=F64)
 CONFIG = MAMLConfig(inner_steps=2, episodes=4, inner_lr=0.05)
 
 
-def curve(**changes: Any) -> Tensor:
-    policy = MLPPolicy.for_tasks(TASKS, generator(0), hidden=(5,))
-    return adaptation_curve(TASKS, policy, TASKS.sample(5, generator(1)), replace(CONFIG, **changes), generator(2))
+def curve(deterministic: bool = False, **changes: Any) -> Tensor:
+    policy, config = MLPPolicy.for_tasks(TASKS, generator(0), hidden=(5,)), replace(CONFIG, **changes)
+    task = TASKS.sample(5, generator(1))
+    return adaptation_curve(TASKS, policy, task, config, generator(2), deterministic=deterministic)
 
 
 def check_curve(function: Any) -> None:
@@ -201,6 +202,20 @@ def check_curve(function: Any) -> None:
 
 def test_the_curve_measures_fresh_episodes() -> None:
     check_curve(adaptation_curve)
+
+
+def test_the_most_probable_actions_are_measured_and_sampled_ones_learned_from() -> None:
+    """Point k by hand: parameters adapted on sampled episodes, then played with no noise left in them."""
+    policy, task = MLPPolicy.for_tasks(TASKS, generator(0), hidden=(5,)), TASKS.sample(5, generator(1))
+    got, gen = adaptation_curve(TASKS, policy, task, CONFIG, generator(2), deterministic=True), generator(2)
+    noise = [draw_noise(TASKS, policy, 5, 4, gen) for _ in range(3)]
+    for steps in range(3):
+        params, _ = inner_loop(TASKS, policy, tile(policy.params(), 5), task, CONFIG, noise[:steps], create_graph=False)
+        still = params | {"log_std": torch.full_like(params["log_std"], -60.0)}
+        fresh = rollout(TASKS, policy, still, task, 4, noise=noise[steps])
+        torch.testing.assert_close(got[steps], fresh.returns().mean(1))
+    assert not torch.allclose(got, curve())
+    torch.testing.assert_close(curve(deterministic=True, chunk_size=2), got)
 
 
 def test_the_curve_repeats_and_does_not_depend_on_chunks() -> None:
@@ -234,6 +249,17 @@ def check_trial_returns(function: Any) -> None:
 
 def test_returns_of_trials_come_task_by_task_and_episode_by_episode() -> None:
     check_trial_returns(trial_returns)
+
+
+def test_returns_of_the_most_probable_actions() -> None:
+    """As with no noise left in the policy, and not as with it."""
+    tasks = PointGoal(horizon=6, dtype=F64)
+    policy = GRUPolicy.for_tasks(tasks, generator(0), hidden=4)
+    still = policy.replace(policy.params() | {"log_std": torch.full((2,), -60.0, dtype=F64)})
+    task = tasks.sample(5, generator(1))
+    got = trial_returns(tasks, policy, task, 3, generator(2), chunk=2, deterministic=True)
+    torch.testing.assert_close(got, trial_returns(tasks, still, task, 3, generator(2)))
+    assert not torch.allclose(got, trial_returns(tasks, policy, task, 3, generator(2)))
 
 
 def test_another_score_is_given_the_tasks_and_their_trials() -> None:

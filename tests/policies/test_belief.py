@@ -92,7 +92,10 @@ def test_acting_and_learning_agree(tasks: Any) -> None:
     policy = Noted.for_tasks(tasks, generator(0), code=4, units=3)
     policy.read, params = [], policy.params()
     batch = trial(tasks, policy, params, tasks.sample(5, generator(1)), 3, generator(2))
-    torch.testing.assert_close(policy.unroll(params, policy.inputs(batch))[0], torch.stack(policy.read, 1))
+    lived, learned = torch.stack(policy.read, 1), policy.recall(params, policy.inputs(batch), batch.mask)[0]
+    taken = batch.mask.flatten(1) > 0
+    torch.testing.assert_close(learned[taken], lived[taken])
+    assert tasks.name != "cartpole" or not taken.all(), "some episodes should end early here"
 
 
 def test_the_heads_read_code_and_input_through_one_hidden_layer() -> None:
@@ -139,7 +142,7 @@ def test_own_loss_by_hand(queries: int) -> None:
             for q in range(queries):
                 asked = (t + (q * 8) // queries) % 8
                 guess = predicted_by_hand(params, memory[b, t, :5], seen[asked], did[asked])
-                total = total + mask[asked] * (paid[asked] - guess) ** 2
+                total = total + mask[t] * mask[asked] * (paid[asked] - guess) ** 2
     torch.testing.assert_close(policy.own_loss(params, memory, batch), total / (4 * 8 * queries))
     # The plain version, which the lesson shows, and its gradient, against the quick one.
     plain, quick = prediction_loss(policy, params, memory, batch), policy.own_loss(params, memory, batch)

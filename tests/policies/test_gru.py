@@ -129,8 +129,8 @@ READ = [  # observation, last action one-hot, last reward, done
     [
         [10.0, 0, 0, 0, 1],  # the trial begins: no action, no reward, and done
         [11, 0, 1, 5, 0],
-        [12, 1, 0, -2, 1],  # ended early: this step is not taken
-        [13, 0, 1, 0, 1],  # the second episode begins
+        [12, 1, 0, -2, 1],  # ended early: this step is not taken, and nothing comes of it
+        [13, 1, 0, -2, 1],  # the second episode begins, and reads what ended the first
         [14, 1, 0, 3, 0],
         [15, 0, 1, 4, 0],
     ],
@@ -201,8 +201,9 @@ def test_continuous_actions_are_read_as_they_are() -> None:
     policy, action = GRUPolicy(1, 2, generator(0), discrete=False), normal((2, 2, 3, 2), generator(1), torch.float32)
     batch = two_trials()
     batch = Rollout(**{**vars(batch), "actions": action})
-    x = policy.inputs(batch)
-    assert torch.equal(x[:, 1:, 1:3], action.flatten(1, 2)[:, :-1])
+    x, came = policy.inputs(batch), action.flatten(1, 2)
+    came[0, 2] = came[0, 1]  # the third step of the first trial is not taken
+    assert torch.equal(x[:, 1:, 1:3], came[:, :-1])
     assert torch.equal(x[..., 3:], torch.tensor(READ)[..., 3:])
 
 

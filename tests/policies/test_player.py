@@ -1,0 +1,452 @@
+"""A trained policy at play: step by step what `rollout` and `trial` do, in tensors, arrays and gymnasium's loops."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import gymnasium
+import numpy as np
+import pytest
+import torch
+from gymnasium.utils import seeding
+from gymnasium.vector import AutoresetMode, SyncVectorEnv
+from torch import Tensor
+
+from metarl_lite import adapt, player, policy_gradient, with_advantages
+from metarl_lite.policies.base import tile
+from metarl_lite.policies.belief import BeliefPolicy
+from metarl_lite.policies.gru import GRUPolicy
+from metarl_lite.policies.keyed import keyed
+from metarl_lite.policies.mlp import MLPPolicy
+from metarl_lite.rng import generator, normal
+from metarl_lite.rollout import Noise, draw_noise, rollout, trial
+from metarl_lite.tasks import (
+    BernoulliBandit,
+    CartPoleTasks,
+    GridGoal,
+    GymTasks,
+    PendulumTasks,
+    PointGoal,
+    TabularMDP,
+    TaskDistribution,
+    TaskEnv,
+    make_vec,
+)
+from metarl_lite.tasks.base import index_task
+from metarl_lite.tasks.gym import gym_id
+from metarl_lite.tasks.gym_env import episode_noise
+from metarl_lite.types import Diverged, Params, Rollout, Task
+from tests.test_early_ends import Hourglass
+
+FAMILIES: list[TaskDistribution] = [
+    BernoulliBandit(3, 4),
+    TabularMDP(4, 3, horizon=5),
+    GridGoal(3, 5),
+    PointGoal(horizon=12),
+    CartPoleTasks(horizon=40),
+    PendulumTasks(horizon=6),
+]
+MEMORIES = ["gru", "two memories", "keyed", "belief"]
+
+
+def bold(policy: Any, seed: int = 5, scale: float = 0.3) -> Any:
+    """The policy with random numbers added to all its parameters, so that its memory and its biases matter."""
+    gen = generator(seed)
+    params = {n: p.detach() + scale * normal(tuple(p.shape), gen, p.dtype) for n, p in policy.params().items()}
+    return policy.replace(params)
+
+
+def with_memory(kind: str, tasks: TaskDistribution) -> GRUPolicy:
+    gen = generator(1)
+    made: dict[str, Any] = {
+        "gru": lambda: GRUPolicy.for_tasks(tasks, gen, hidden=6),
+        "two memories": lambda: GRUPolicy.for_tasks(tasks, gen, hidden=6, separate=True),
+        "keyed": lambda: keyed(GRUPolicy.for_tasks(tasks, gen, hidden=16), gen),
+        "belief": lambda: BeliefPolicy.for_tasks(tasks, gen, code=5, units=4),
+    }
+    policy: GRUPolicy = bold(made[kind]())
+    return policy
+
+
+def close(got: Any, expected: Tensor) -> None:
+    np.testing.assert_allclose(np.asarray(got), expected.numpy(), rtol=1e-5, atol=1e-5)
+
+
+# --- As in `rollout` --------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("deterministic", [False, True])
+@pytest.mark.parametrize("tasks", FAMILIES, ids=lambda t: t.name)
+def test_without_a_memory_it_plays_as_rollout_does(tasks: TaskDistribution, deterministic: bool) -> None:
+    """One task's adapted parameters; tensors and arrays, single and in a batch; and a set for each of four tasks."""
+    policy, task = bold(MLPPolicy.for_tasks(tasks, generator(1), hidden=(6,))), tasks.sample(4, generator(2))
+    noise = draw_noise(tasks, policy, 4, 3, generator(3))
+    batch = rollout(tasks, policy, tile(policy.params(), 4), task, 3, noise=noise)
+    params = adapt(policy, tile(policy.params(), 4), with_advantages(batch), policy_gradient, 0.5)
+    batch = rollout(tasks, policy, params, task, 3, noise=noise, deterministic=deterministic)
+    if deterministic:
+        best = policy.forward(params, batch.observations).detach()
+        torch.testing.assert_close(batch.actions, best.argmax(-1) if tasks.discrete else best, rtol=1e-4, atol=1e-5)
+    one = player(policy, {name: p[2] for name, p in params.items()})
+    each = player(policy, params)
+    for e in range(3):
+        for t in range(tasks.horizon):
+            seen, luck = batch.observations[:, e, t], noise.action[:, e, t]
+            alone = one.act(seen[2], deterministic, noise=luck[2])
+            assert isinstance(alone, Tensor)
+            close(alone, batch.actions[2, e, t])
+            close(one.act(seen[2].numpy(), deterministic, noise=luck[2].numpy()), batch.actions[2, e, t])
+            close(each.act(seen, deterministic, noise=luck), batch.actions[:, e, t])
+        seen, luck = batch.observations[2, :, 0], noise.action[2, :, 0]  # three episodes of one task
+        close(one.act(seen.numpy(), deterministic, noise=luck), batch.actions[2, :, 0])
+
+
+# --- As in `trial` ----------------------------------------------------------------------------------------------------
+
+
+def at_once(tasks: TaskDistribution, play: Any, task: Task, noise: Noise, n: int, episodes: int, how: Any) -> Any:
+    """One trial in a plain loop that resets at once: `[(e, t, action, reward)]`."""
+    own, steps = index_task(task, n), []
+    play.reset()
+    for e in range(episodes):
+        state, done = tasks.reset(own, noise.reset[n, e]), False
+        for t in range(tasks.horizon):
+            if done:
+                break
+            seen = tasks.observe(own, state)
+            action = play.act(how(seen), noise=noise.action[n, e, t])
+            state, reward, ended = tasks.step(own, state, torch.as_tensor(action), noise.step[n, e, t])
+            done = bool(ended) or t == tasks.horizon - 1
+            steps.append((e, t, action, reward.item()))
+            play.observe(reward.item(), done)
+    return steps
+
+
+@pytest.mark.parametrize("kind", MEMORIES)
+@pytest.mark.parametrize("tasks", [*FAMILIES, Hourglass(True), Hourglass(False)], ids=lambda t: t.name)
+def test_with_a_memory_it_plays_as_trial_does(tasks: TaskDistribution, kind: str) -> None:
+    policy, task = with_memory(kind, tasks), tasks.sample(4, generator(2))
+    noise = draw_noise(tasks, policy, 4, 3, generator(3))
+    batch = trial(tasks, policy, policy.params(), task, 3, noise=noise)
+    play = player(policy)
+    for n in range(4):
+        how: Any = Tensor.numpy if n % 2 else lambda x: x
+        steps = at_once(tasks, play, task, noise, n, 3, how)
+        assert [[e, t] for e, t, *_ in steps] == batch.mask[n].nonzero().tolist()
+        for e, t, action, reward in steps:
+            close(action, batch.actions[n, e, t])
+            assert reward == pytest.approx(batch.rewards[n, e, t].item(), abs=1e-4)
+    assert tasks.name not in ("hourglass", "cartpole") or (batch.mask == 0).any(), "some episodes should end early"
+
+
+@pytest.mark.parametrize("kind", ["gru", "belief"])
+@pytest.mark.parametrize("tasks", [PendulumTasks(horizon=5), BernoulliBandit(3, 4)], ids=lambda t: t.name)
+def test_a_batch_of_trials_is_each_of_them(tasks: TaskDistribution, kind: str) -> None:
+    """Without early ends all move in step; the last of them begins a new trial after the first episode."""
+    policy, task = with_memory(kind, tasks), tasks.sample(3, generator(2))
+    noise, play = draw_noise(tasks, policy, 3, 2, generator(3)), player(policy)
+    batch = trial(tasks, policy, policy.params(), task, 2, noise=noise)
+    later = Noise(noise.reset[2:, 1:], noise.step[2:, 1:], noise.action[2:, 1:])
+    fresh = trial(tasks, policy, policy.params(), index_task(task, slice(2, 3)), 1, noise=later)
+    for e in range(2):
+        state, members = tasks.reset(task, noise.reset[:, e]), 3 if e == 0 else 2
+        for t in range(tasks.horizon):
+            action = play.act(tasks.observe(task, state), noise=noise.action[:, e, t])
+            close(action[:members], batch.actions[:members, e, t])
+            if e == 1:
+                close(action[2:], fresh.actions[:, 0, t])
+            state, reward, _ = tasks.step(task, state, action, noise.step[:, e, t])
+            play.observe(reward, torch.full((3,), t == tasks.horizon - 1))
+        play.reset([False, False, True])
+
+
+def most_probable(tasks: TaskDistribution, policy: GRUPolicy, batch: Rollout) -> Tensor:
+    """What the head says of each memory of the batch."""
+    memory = policy.recall(policy.params(), policy.inputs(batch), batch.mask)[0]
+    chosen = policy.distribution(policy.params(), memory)
+    best = chosen["logits"].argmax(-1) if tasks.discrete else chosen["mean"]
+    return best.reshape(batch.actions.shape).detach()
+
+
+@pytest.mark.parametrize("kind", ["gru", "belief"])
+@pytest.mark.parametrize("tasks", FAMILIES, ids=lambda t: t.name)
+def test_the_most_probable_action_is_taken_where_one_plays(tasks: TaskDistribution, kind: str) -> None:
+    """In `trial` and by a player, whatever the noise; and it is the peak of what would be drawn from."""
+    policy, task = with_memory(kind, tasks), tasks.sample(4, generator(2))
+    noise = draw_noise(tasks, policy, 4, 2, generator(3))
+    batch = trial(tasks, policy, policy.params(), task, 2, noise=noise, deterministic=True)
+    other = Noise(noise.reset, noise.step, policy.noise(noise.action.shape[:3], generator(9)))
+    again = trial(tasks, policy, policy.params(), task, 2, noise=other, deterministic=True)
+    assert torch.equal(batch.actions, again.actions)
+    taken = batch.mask > 0
+    torch.testing.assert_close(batch.actions[taken], most_probable(tasks, policy, batch)[taken], rtol=1e-4, atol=1e-5)
+    play = player(policy)
+    for e, t in batch.mask[0].nonzero().tolist():
+        close(play.act(batch.observations[0, e, t], deterministic=True), batch.actions[0, e, t])
+        play.observe(batch.rewards[0, e, t], batch.done()[0, e, t])
+    sampled = trial(tasks, policy, policy.params(), task, 2, noise=noise)
+    assert not torch.equal(sampled.actions, batch.actions)
+
+
+# --- In gymnasium -----------------------------------------------------------------------------------------------------
+
+
+def chance_of(tasks: TaskDistribution, policy: Any, seeds: list[int], episodes: int) -> Noise:
+    """The chance that environments with these seeds will have, and some for the actions."""
+    drawn = [[episode_noise(tasks, rng) for _ in range(episodes)] for rng in (seeding.np_random(s)[0] for s in seeds)]
+    reset, step = (torch.stack([torch.stack([one[k] for one in row]) for row in drawn]) for k in (0, 1))
+    return Noise(reset, step, policy.noise(step.shape[:3], generator(8)))
+
+
+@pytest.mark.parametrize("kind", ["gru", "belief"])
+@pytest.mark.parametrize("tasks", FAMILIES, ids=lambda t: t.name)
+def test_a_plain_loop_of_gymnasium_is_a_trial(tasks: TaskDistribution, kind: str) -> None:
+    """With the id, wrappers and all; the pendulum's 2 N m are 1 there, and its box clips."""
+    policy, task = with_memory(kind, tasks), tasks.sample(2, generator(2))
+    if isinstance(tasks, PendulumTasks):
+        policy = policy.replace(policy.params() | {"log_std": torch.tensor([1.0])})  # beyond the box, too
+    noise = chance_of(tasks, policy, [7, 8], 3)
+    batch = trial(tasks, policy, policy.params(), task, 3, noise=noise)
+    options = {"size": 3} if isinstance(tasks, GridGoal) else {}
+    options |= {"num_states": 4, "num_actions": 3} if isinstance(tasks, TabularMDP) else {}
+    options |= {"num_arms": 3} if isinstance(tasks, BernoulliBandit) else {}
+    for n in range(2):
+        env = gymnasium.make(gym_id(type(tasks)), task=index_task(task, n), horizon=tasks.horizon, **options)
+        play, lived = player(policy, env=env), []
+        for e in range(3):
+            (observation, _), done, t = env.reset(seed=7 + n if e == 0 else None), False, 0
+            while not done:
+                action = play.act(observation, noise=noise.action[n, e, t])
+                assert env.action_space.contains(action)
+                observation, reward, terminated, truncated, _ = env.step(action)
+                done = terminated or truncated
+                play.observe(reward, done)
+                assert float(reward) == pytest.approx(batch.rewards[n, e, t].item(), rel=1e-4, abs=1e-4)
+                lived.append([e, t])
+                t += 1
+        assert lived == batch.mask[n].nonzero().tolist()
+
+
+@pytest.mark.parametrize("own", [True, False])
+@pytest.mark.parametrize("kind", ["gru", "belief"])
+@pytest.mark.parametrize("tasks", [Hourglass(False), CartPoleTasks(horizon=25)], ids=lambda t: t.name)
+def test_a_vector_that_resets_its_members_is_a_batch_of_trials(tasks: Any, kind: str, own: bool) -> None:
+    """Members end at different times, and each sleeps through its own resets, in our vector and in gymnasium's."""
+    check_vector(tasks, kind, own)
+
+
+def test_a_player_that_lives_through_its_resets_fails(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Wrong:
+        NEXT_STEP = AutoresetMode.SAME_STEP
+
+    monkeypatch.setattr("metarl_lite.policies.seat.AutoresetMode", Wrong)
+    with pytest.raises(AssertionError):
+        check_vector(Hourglass(False), "gru", True)
+
+
+def check_vector(tasks: Any, kind: str, own: bool) -> None:
+    policy, task = with_memory(kind, tasks), tasks.sample(4, generator(2))
+    noise = chance_of(tasks, policy, [7, 8, 9, 10], 4)
+    batch = trial(tasks, policy, policy.params(), task, 4, noise=noise)
+    lengths = batch.mask.sum(-1).long()
+    assert len(set(map(tuple, lengths.tolist()))) == 4
+    env: Any
+    if own:
+        env = make_vec(tasks, 4, task)
+    else:
+        env = SyncVectorEnv([lambda n=n: TaskEnv(tasks, index_task(task, n)) for n in range(4)])  # type: ignore[misc]
+    assert env.metadata["autoreset_mode"] == AutoresetMode.NEXT_STEP
+    play, (observation, _) = player(policy, env=env), env.reset(seed=7)
+    at, done = [(0, 0)] * 4, np.zeros(4, bool)
+    checked = 0
+    for _ in range(int(lengths.sum(1).max()) + 4):
+        luck = torch.stack([noise.action[n, min(e, 3), min(t, tasks.horizon - 1)] for n, (e, t) in enumerate(at)])
+        before = done
+        observation, reward, terminated, truncated, _ = env.step(play.act(observation, noise=luck))
+        done = terminated | truncated
+        play.observe(reward, done)
+        for n, (e, t) in enumerate(at):
+            if before[n]:
+                at[n] = (e + 1, 0)
+            elif e < 4:
+                assert float(reward[n]) == pytest.approx(batch.rewards[n, e, t].item(), rel=1e-4, abs=1e-4)
+                assert done[n] == batch.done()[n, e, t]
+                at[n], checked = (e, t + 1), checked + 1
+    assert checked == batch.mask.sum()
+
+
+@pytest.mark.parametrize("name", ["CartPole-v1", "FrozenLake-v1", "Pendulum-v1"])
+def test_in_gymnasiums_own_worlds_it_acts_as_it_did_on_them(name: str) -> None:
+    """On `GymTasks`: discrete observations are one-hot, actions are clipped to the box."""
+    make: Any = lambda: gymnasium.make(name, max_episode_steps=30)  # noqa: E731
+    nothing = {"x": torch.zeros(())}
+    tasks = GymTasks(make, lambda env, task: None, lambda n, gen: {"x": torch.zeros(n)}, nothing)
+    policy = with_memory("gru", tasks)
+    noise = draw_noise(tasks, policy, 1, 2, generator(3))
+    batch = trial(tasks, policy, policy.params(), {"x": torch.zeros(1)}, 2, noise=noise)
+    env = make()
+    play = player(policy, env=env)
+    for e in range(2):
+        high, low = (noise.reset[0, e].double() * 2**24).long().tolist()
+        (observation, _), done, t = env.reset(seed=high * 2**24 + low), False, 0
+        while not done:
+            action = play.act(observation, noise=noise.action[0, e, t])
+            assert env.action_space.contains(action)
+            observation, reward, terminated, truncated, _ = env.step(action)
+            done = terminated or truncated
+            play.observe(reward, done)
+            assert float(reward) == pytest.approx(batch.rewards[0, e, t].item(), rel=1e-4, abs=1e-4)
+            t += 1
+        assert t == batch.mask[0, e].sum()
+    tasks.close()
+
+
+# --- What it returns, and its own chance ------------------------------------------------------------------------------
+
+
+def test_it_answers_in_kind() -> None:
+    bandit, point = BernoulliBandit(3, 4), PointGoal()
+    discrete, numbers = (player(GRUPolicy.for_tasks(t, generator(0), hidden=4)) for t in (bandit, point))
+    arm = discrete.act(np.ones(1))
+    assert isinstance(arm, np.int64)
+    discrete.reset()
+    arms = discrete.act(torch.ones(5, 1))
+    assert arms.dtype == torch.int64
+    assert arms.shape == (5,)
+    move = numbers.act(np.zeros(2))
+    assert isinstance(move, np.ndarray)
+    assert move.dtype == np.float32
+    assert move.shape == (2,)
+    numbers.reset()
+    assert isinstance(numbers.act(torch.zeros(4, 2)), Tensor)
+    numbers.reset()
+    assert numbers.act([0.0, 0.0]).shape == (2,)
+
+
+def test_the_same_generator_gives_the_same_actions_and_nobody_elses_is_touched() -> None:
+    policy, state = GRUPolicy.for_tasks(PointGoal(), generator(0), hidden=4), torch.get_rng_state()
+
+    def actions(*gen: Any) -> list[Any]:
+        play, found = player(policy, None, None, *gen), []
+        for _ in range(5):
+            found += play.act(np.zeros(2)).tolist()
+            play.observe(0.0, False)
+        return found
+
+    assert actions(generator(4)) == actions(generator(4))
+    assert actions() == actions(generator(0))
+    assert actions() != actions(generator(4))
+    assert torch.equal(torch.get_rng_state(), state)
+
+
+def test_no_gradient_and_the_policy_stays_as_it_is() -> None:
+    policy = GRUPolicy.for_tasks(PointGoal(), generator(0), hidden=4)
+    before = policy.params()
+    assert not player(policy, policy.params()).act(torch.zeros(2)).requires_grad
+    assert all(torch.equal(p, before[name]) for name, p in policy.params().items())
+
+
+# --- What is refused --------------------------------------------------------------------------------------------------
+
+POINT, BANDIT = PointGoal(), BernoulliBandit(3, 4)
+GRU, MLP = GRUPolicy.for_tasks(POINT, generator(0), hidden=4), MLPPolicy.for_tasks(POINT, generator(0))
+
+
+@pytest.mark.parametrize("policy", [GRU, MLP], ids=["gru", "mlp"])
+@pytest.mark.parametrize(
+    ("observation", "message"),
+    [
+        (np.zeros(3), r"shape \(3,\), but the policy has 2 numbers.*shape \(2,\).*\[B, 2\]"),
+        (np.zeros((4, 3)), r"shape \(4, 3\), but the policy has 2 numbers"),
+        (np.zeros((4, 1, 2)), r"shape \(4, 1, 2\)"),
+        (0.5, r"shape \(\)"),
+        (np.array([0.0, np.nan]), "holds nan: finite numbers"),
+        (torch.tensor([math.inf, 0.0]), "holds inf: finite numbers"),
+        ("left", "observation = 'left': numbers are needed"),
+        (None, "observation = None: numbers are needed"),
+    ],
+)
+def test_a_senseless_observation_is_named(policy: Any, observation: Any, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        player(policy).act(observation)
+
+
+def test_an_observation_that_the_environment_cannot_give_is_named() -> None:
+    lake = gymnasium.make("FrozenLake-v1")
+    policy = GRUPolicy(16, 4, generator(0), hidden=4)
+    for wrong in (16, -1, np.array([1, 2])):
+        with pytest.raises(ValueError, match=r"observation = .*FrozenLake.* gives integers of Discrete\(16\)"):
+            player(policy, env=lake).act(wrong)
+    with pytest.raises(ValueError, match=r"shape \(2,\), but .*TaskVectorEnv.* has 2 numbers.*shape \(3, 2\)"):
+        player(GRU, env=make_vec(POINT, 3)).act(np.zeros(2))
+
+
+@pytest.mark.parametrize(
+    ("reward", "done", "message"),
+    [
+        (np.zeros(2), False, r"reward = .*one number for each of 1 trials"),
+        (math.nan, False, "reward = nan: finite numbers"),
+        (0.0, "yes", "done = 'yes': one number for each of 1"),
+        (0.0, None, "done = None"),
+        (0.0, [[True]], "done = "),
+    ],
+)
+def test_senseless_news_is_named(reward: Any, done: Any, message: str) -> None:
+    play = player(GRU)
+    play.act(np.zeros(2))
+    with pytest.raises(ValueError, match=message):
+        play.observe(reward, done)
+
+
+def test_a_memory_must_be_told_once_after_each_action() -> None:
+    play = player(GRU)
+    with pytest.raises(ValueError, match="observe was called without an action before it"):
+        play.observe(0.0, False)
+    play.act(np.zeros(2))
+    with pytest.raises(ValueError, match=r"act was called twice.*observe"):
+        play.act(np.zeros(2))
+    play.observe(0.0, False)
+    with pytest.raises(ValueError, match="3 observations, but 1 trials"):
+        play.act(np.zeros((3, 2)))
+    with pytest.raises(ValueError, match="without an action"):
+        play.observe(0.0, False)
+    play.reset()
+    play.act(np.zeros((3, 2)))
+    with pytest.raises(ValueError, match=r"reward = 0\.0: 3 numbers are needed"):
+        play.observe(0.0, [False] * 3)
+    plain = player(MLP)
+    plain.act(np.zeros(2))
+    plain.act(np.zeros(2))
+    plain.observe(0.0, True)
+    plain.reset()
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ((GRU, {"actor_w": torch.zeros(4, 3)}), r"'actor_w': \(4, 3\).*do not fit this policy"),
+        ((GRU, tile(GRU.params(), 3)), "do not fit this policy"),
+        ((MLP, {"w0": torch.zeros(3, 2, 9)}), "do not fit this policy"),
+        ((MLP, MLPPolicy(3, 2, generator(0)).params()), r"parameter 'w0' has shape \(3, 64\).*one set for each task"),
+        (("gridnavi",), "policy is of type str: an MLPPolicy or a GRUPolicy"),
+        ((GRU, None, POINT), "env is of type PointGoal: an environment of gymnasium"),
+        ((GRU, None, gymnasium.make("CartPole-v1")), r"\(2, 2, False\), but .*CartPole.* has \(4, 2, True\)"),
+        ((GRU, None, gymnasium.make("Blackjack-v1")), r"observation space of .*Blackjack.* is Tuple"),
+    ],
+)  # fmt: skip
+def test_what_does_not_fit_together_is_named(given: tuple[Any, ...], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        player(*given)
+
+
+def test_parameters_for_some_tasks_want_an_observation_of_each() -> None:
+    play = player(MLP, tile(MLP.params(), 3))
+    with pytest.raises(ValueError, match=r"2 observations, but parameters for 3 tasks.*\{name: p\[0\]"):
+        play.act(np.zeros((2, 2)))
+
+
+def test_a_diverged_policy_is_named() -> None:
+    params: Params = MLP.params() | {"b2": torch.tensor([0.0, math.nan])}
+    with pytest.raises(Diverged, match=r"the policy gave the action .*nan.*diverged"):
+        player(MLP, params).act(np.zeros(2))
