@@ -32,6 +32,7 @@ from .tasks import (
     TabularMDP,
     TaskDistribution,
     TwoStep,
+    check_family,
     make_tasks,
 )
 from .types import Diverged, Rollout
@@ -63,6 +64,7 @@ __all__ = [
     "adaptation_curve",
     "bootstrap_interval",
     "check",
+    "check_family",
     "discounted_returns",
     "draw_noise",
     "gae",
