@@ -58,6 +58,10 @@ def register() -> None:
                 entry_point=f"{__name__}:TaskEnv",
                 vector_entry_point=f"{__name__}:TaskVectorEnv",
                 kwargs={"tasks": name, "horizon": family().horizon},
+                # No wrappers: a task is set where it is, and these environments
+                # enforce the order of reset and step themselves.
+                order_enforce=False,
+                disable_env_checker=True,
             )
 
 

@@ -43,6 +43,7 @@ class Handshake:
     """What single and vector environments tell gymnasium: a specification with the horizon, and how they render."""
 
     tasks: TaskDistribution
+    task: Any
     limit: int  # steps after which an episode is cut off
     _spec: EnvSpec | None = None
 
@@ -56,6 +57,10 @@ class Handshake:
         self._spec = copy(spec)
         if self._spec is not None and self._spec.max_episode_steps is None:
             self._spec.max_episode_steps = self.limit
+
+    def set_task(self, task: Any) -> None:
+        """Sets the task, for those who reach an environment by its methods: `call`, or `env_method` elsewhere."""
+        self.task = task
 
     def render_as(self, render_mode: str | None, **metadata: Any) -> None:
         """Notes how to render, and refuses what these environments do not do."""

@@ -13,16 +13,9 @@ from torch import Tensor
 from ..types import Task
 from .base import TaskDistribution, check_positive, digest
 from .door import short
-from .gym_copies import (
-    Copy,
-    Environment,
-    Pool,
-    Rehearsal,
-    SetTask,
-    check_reaches,
-    check_takes_seed,
-)
+from .gym_copies import Copy, Environment, Pool, SetTask
 from .gym_door import Actions, Array, Observations, Refused
+from .gym_rehearsal import Rehearsal, check_reaches, check_takes_seed
 
 
 class GymTasks(TaskDistribution):
@@ -231,7 +224,8 @@ class GymTasks(TaskDistribution):
         try:
             check_reaches(pool.another(), self._set_task, task)
             if repeatable:
-                self._pool.draw_from(play.run())
+                play.run()
+                self._pool.draw_from(pool.draws, pool.samples)
         finally:
             pool.close()
 

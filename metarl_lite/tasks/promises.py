@@ -199,7 +199,14 @@ class Asked:
         given = {f"task[{leaf!r}]": tensor for leaf, tensor in task.items()}
         given |= dict(zip(takes, rest, strict=True))
         versions = {argument: tensor._version for argument, tensor in given.items()}
-        one, two = method(task, *rest), method(task, *rest)
+        try:
+            one, two = method(task, *rest), method(task, *rest)
+        except Exception as error:
+            shapes = ", ".join(f"{arg} {tuple(x.shape)}" for arg, x in given.items())
+            raise ValueError(
+                f"{self.kind}.{name} fails, given {shapes}: {type(error).__name__}: "
+                f"{error}"
+            ) from error
         for argument, tensor in given.items():
             replaced = argument not in takes and task.get(argument[6:-2]) is not tensor
             if replaced or tensor._version != versions[argument]:
