@@ -12,7 +12,6 @@ from torch import Tensor
 
 from ..types import Task
 from .base import TaskDistribution, check_positive, digest
-from .door import short
 from .gym_copies import Copy, Environment, Pool, SetTask
 from .gym_door import Actions, Array, Observations, Refused
 from .gym_rehearsal import Rehearsal, check_reaches, check_takes_seed
@@ -29,7 +28,7 @@ class GymTasks(TaskDistribution):
     When the family is made, two copies play some steps with equal seeds, and an environment is refused that does not
     repeat them. What an environment gives is looked at as it comes in, and refused with its name, task, episode and
     step where it is not what gymnasium says: old ways to reset and step, an observation that is not of its space, a
-    reward that is no number, and what is not finite.
+    reward that is no finite number. (Whether observations are finite is looked at in `rollout` and `trial`.)
 
     The environment's own time limit counts as the horizon: an episode that it truncates before `horizon` has
     ended, and nothing is expected after it. Continuous actions are clipped to the action space, observations
@@ -80,14 +79,7 @@ class GymTasks(TaskDistribution):
         ):
             if not callable(value):
                 raise ValueError(f"{what} = {value!r}: a function is needed.")
-        if not isinstance(default_task, dict):
-            raise ValueError(
-                f"default_task = {default_task!r}: a dict is needed, such as "
-                "{'length': torch.tensor(0.5)}."
-            )
-        self._default = {
-            key: torch.as_tensor(leaf) for key, leaf in default_task.items()
-        }
+        self._default = as_default(default_task)
         self.task_shape = {
             key: tuple(leaf.shape) for key, leaf in self._default.items()
         }
@@ -95,10 +87,8 @@ class GymTasks(TaskDistribution):
         self._ticket, self._episode = 0, -1
         self._pool = Pool(make_env)
         env = self._pool.another().env
-        self._seen, self._acts = (
-            Observations(getattr(env, "observation_space", None)),
-            Actions(getattr(env, "action_space", None)),
-        )
+        self._seen = Observations(getattr(env, "observation_space", None))
+        self._acts = Actions(getattr(env, "action_space", None))
         if horizon is None:
             horizon = env.spec.max_episode_steps if env.spec is not None else None
             if horizon is None:
@@ -242,12 +232,6 @@ class GymTasks(TaskDistribution):
         return copy
 
     def _state(self, rows: Array, lead: torch.Size) -> Tensor:
-        """Rows of observation, copy and ticket as a state; observations that are not finite are refused."""
-        if not np.isfinite(rows).all():
-            i = int(np.argwhere(~np.isfinite(rows).all(1))[0, 0])
-            shown = short(torch.from_numpy(rows[i, :-2]))
-            error = Refused(f"the observation {shown}", "observations must be finite")
-            raise self._refusal(error, lead, i, self._pool[i].steps - 1)
         # float64: tickets are exact
         return torch.from_numpy(rows).reshape(*lead, self.observation_size + 2)
 
@@ -264,3 +248,14 @@ class GymTasks(TaskDistribution):
         episode = place[1] if len(place) > 1 else self._episode
         when = f"at step {t}" if t >= 0 else "at its reset, before step 0"
         return f"task {place[0]} in episode {episode} {when}"
+
+
+def as_default(task: Any) -> Task:
+    """A default task with tensors as leaves; refuses what is none."""
+    try:
+        return {name: torch.as_tensor(leaf) for name, leaf in task.items()}
+    except (AttributeError, TypeError, ValueError, RuntimeError):
+        raise ValueError(
+            f"default_task = {task!r}: a dict of tensors or numbers is needed, such as "
+            "{'length': torch.tensor(0.5)}."
+        ) from None

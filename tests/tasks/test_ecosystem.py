@@ -354,6 +354,34 @@ def test_a_single_environment_resets_itself() -> None:
     assert [env.step(1)[3] for _ in range(8)] == [False, False, True, False, False, False, True, False]
 
 
+VECTOR_WRAPPERS: dict[str, Any] = {
+    "NormalizeObservation": wrappers.vector.NormalizeObservation,
+    "NormalizeReward": wrappers.vector.NormalizeReward,
+    "RecordEpisodeStatistics": wrappers.vector.RecordEpisodeStatistics,
+    "ClipReward": lambda env: wrappers.vector.ClipReward(env, -1, 1),
+    "FlattenObservation": wrappers.vector.FlattenObservation,
+    "TransformReward": lambda env: wrappers.vector.TransformReward(env, lambda reward: 2 * reward),
+    "DictInfoToList": wrappers.vector.DictInfoToList,
+}
+
+
+@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize("name", VECTOR_WRAPPERS)
+def test_wrappers_of_vectors_fit_in_every_mode(name: str, mode: AutoresetMode) -> None:
+    """As they fit gymnasium's own vector of our environments."""
+    if name in ("NormalizeObservation", "FlattenObservation") and mode != AutoresetMode.NEXT_STEP:
+        return  # which they refuse themselves, or normalise otherwise
+    results = []
+    for how in ("vector_entry_point", "sync"):
+        options: dict[str, Any] = {"autoreset_mode": mode}
+        options = options if how == "vector_entry_point" else {"vector_kwargs": options}
+        env = gymnasium.make_vec("metarl_lite/CartPole-v0", num_envs=3, vectorization_mode=how, horizon=5, **options)
+        results.append([result[:4] for result in play(VECTOR_WRAPPERS[name](env), mode, 12) if len(result) == 5])
+    for mine, right in zip(*results, strict=True):
+        for one, two in zip(mine, right, strict=True):
+            np.testing.assert_allclose(one, two, rtol=1e-5, atol=1e-6)
+
+
 # --- Films ------------------------------------------------------------------------------------------------------------
 
 

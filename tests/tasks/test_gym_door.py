@@ -728,8 +728,9 @@ def test_functions_are_functions(name: str) -> None:
     given: dict[str, Any] = {"make_env": Point, "set_task": lambda env, task: None, "sample": lambda n, gen: {}}
     with pytest.raises(ValueError, match=rf"{name} = 7: a function is needed"):
         GymTasks(**(given | {name: 7}), default_task={}, horizon=3)
-    with pytest.raises(ValueError, match=r"default_task = 3: a dict is needed"):
-        GymTasks(**given, default_task=3, horizon=3)  # type: ignore[arg-type]
+    for task in (3, None, {"kind": "a"}, {"kind": None}, {"kind": [[1, 2], [3]]}):
+        with pytest.raises(ValueError, match=r"default_task = .*: a dict of tensors or numbers is needed"):
+            GymTasks(**given, default_task=task, horizon=3)  # type: ignore[arg-type]
 
 
 class Mine(gymnasium.Wrapper[Any, Any, Any, Any]):
