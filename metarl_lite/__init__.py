@@ -33,6 +33,7 @@ from .tasks import (
     TabularMDP,
     TaskDistribution,
     TwoStep,
+    check_family,
     make_tasks,
 )
 from .types import Diverged, Rollout
@@ -64,6 +65,7 @@ __all__ = [
     "adaptation_curve",
     "bootstrap_interval",
     "check",
+    "check_family",
     "discounted_returns",
     "draw_noise",
     "gae",

@@ -12,7 +12,9 @@ from .policies.gru import GRUPolicy
 from .policies.mlp import MLPPolicy
 from .ram import check_memory
 from .tasks.base import TaskDistribution, check_kind, check_positive
-from .types import Diverged, Params, Rollout, Task
+from .tasks.door import admit, check_batch
+from .tasks.promises import check_members
+from .types import Params, Rollout, Task
 
 
 @dataclass(frozen=True)
@@ -84,12 +86,13 @@ def rollout(
         A `Rollout` `[N, E, T, ...]`, without gradient.
 
     Raises:
-        ValueError: for a task of wrong shape or batch, a size that is not positive, or a reward that is not finite.
+        ValueError: for a task of wrong shape or batch, a size that is not positive, or a family that breaks a promise
+            of `TaskDistribution`, such as a reward or an observation that is not finite.
         Diverged: if the policy's own actions are not finite.
     """
     _check_fit(tasks, policy, MLPPolicy)
     num_tasks = policy.num_tasks(params)
-    tasks.check_task(task, num_tasks)
+    tasks = admit(tasks, task, (num_tasks, episodes))
     noise = _chance(tasks, policy, num_tasks, episodes, gen, noise)
     task = {name: leaf.unsqueeze(1) for name, leaf in task.items()}  # [N, 1, ...]
     state = tasks.reset(task, noise.reset)  # [N, E, ...]
@@ -141,14 +144,15 @@ def trial(
         A `Rollout` `[N, E, T, ...]`; its episodes follow one another. Nothing but its memories has a gradient.
 
     Raises:
-        ValueError: for a task of wrong shape, a size that is not positive, or a reward that is not finite.
+        ValueError: for a task of wrong shape, a size that is not positive, or a family that breaks a promise of
+            `TaskDistribution`, such as a reward or an observation that is not finite.
         Diverged: if the policy's own actions are not finite.
 
     Source: Duan et al. (2016), section 2.2 and figure 1.
     """
     _check_fit(tasks, policy, GRUPolicy, params)
     num_tasks = _count(task)
-    tasks.check_task(task, num_tasks)
+    tasks = admit(tasks, task, (num_tasks,))
     noise = _chance(tasks, policy, num_tasks, episodes, gen, noise)
     # An empty memory; and of the last step no action, no reward, and done.
     memory, *came = policy.first(num_tasks, noise.step.device)
@@ -223,7 +227,7 @@ class _Steps:
             return column.reshape(*lead, tasks.horizon, *column.shape[time + 1 :])
 
         observations, actions, rewards, alive, ended = map(joined, range(5))
-        _check_finite(tasks, actions, rewards)
+        check_batch(tasks, observations, actions, rewards, alive, ended, last)
         mask = alive.to(rewards.dtype)
         return Rollout(observations, actions, rewards, mask, ended, last)
 
@@ -238,6 +242,13 @@ def _chance(
 ) -> Noise:
     """The noise that was given, or what `gen` draws."""
     if noise is not None:
+        drawn = tuple(noise.step.shape[:2])
+        if drawn != (num_tasks, episodes):
+            raise ValueError(
+                f"this noise is for {drawn[0]} tasks and {drawn[1]} episodes, and "
+                f"{num_tasks} tasks are to play {episodes}: draw_noise(tasks, policy, "
+                f"{num_tasks}, {episodes}, gen)."
+            )
         return noise
     if gen is None:
         raise ValueError(
@@ -257,6 +268,7 @@ def _check_size(
     tasks: TaskDistribution, policy: Policy, rows: int, episodes: int
 ) -> None:
     """Refuses what would not fit: for every step its chance, observation, action, reward and the ends."""
+    check_members(tasks)
     numbers = tasks.noise_size + policy.observation_size + 2 * policy.action_size + 4
     check_memory(
         policy.dtype.itemsize * rows * episodes * tasks.horizon * numbers,
@@ -277,21 +289,4 @@ def _check_fit(
             f"this policy has (observation_size, action_size, discrete) = {mine}, but "
             f"{tasks.name} has {wanted}: make one with "
             f"{type(policy).__name__}.for_tasks(tasks, gen)."
-        )
-
-
-def _check_finite(tasks: TaskDistribution, actions: Tensor, rewards: Tensor) -> None:
-    if actions.is_floating_point() and not bool(torch.isfinite(actions).all()):
-        n, e, t = (~torch.isfinite(actions)).nonzero()[0, :3].tolist()
-        raise Diverged(
-            f"the policy of task {n} gave the action {actions[n, e, t].tolist()} in "
-            f"episode {e} at step {t}: its parameters have diverged. Lower the "
-            "learning rate they were adapted or trained with."
-        )
-    if not bool(torch.isfinite(rewards).all()):
-        n, e, t = (~torch.isfinite(rewards)).nonzero()[0].tolist()
-        raise ValueError(
-            f"the environment {tasks.name} gave the reward {rewards[n, e, t].item()} "
-            f"to task {n} in episode {e} at step {t}; rewards must be finite. Look at "
-            "its step function with that task and the action before it."
         )

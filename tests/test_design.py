@@ -21,7 +21,8 @@ FENCED = re.compile(r"^```(?:python|diff)\n(.*?)^```", re.DOTALL | re.MULTILINE)
 #: The house from the ground up. A module imports what stands on a lower floor, or to its left on its own.
 FLOORS = [
     "types rng ram",
-    "tasks: base bandits two_step tabular navigation physics families gym_tasks gym_env gym",
+    "tasks: base finite promises door bandits two_step tabular navigation physics families "
+    "gym_door gym_copies gym_rehearsal gym_tasks rendering gym_env gym_vector gym checks",
     "oracles: bandits gittins bayes tabular posterior navigation grid meta_gradient supports estimators",
     "policies: layers distributions base mlp through_time gru keyed belief seat player",
     "returns rollout losses optim",

@@ -20,7 +20,7 @@ from ..policies.mlp import MLPPolicy
 from ..ram import keep_freed_memory
 from ..rng import generator
 from ..rollout import draw_noise
-from ..tasks.base import FiniteTasks
+from ..tasks.finite import FiniteTasks
 from ..tasks.navigation import PointGoal
 from ..types import Task
 from .base import FRESH_SEED, TEST_SEED, Experiment

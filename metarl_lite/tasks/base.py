@@ -12,7 +12,7 @@ import hashlib
 import math
 from abc import ABC, abstractmethod
 from functools import cached_property
-from typing import Any
+from typing import TYPE_CHECKING, Any, NoReturn, Self
 
 import numpy as np
 import torch
@@ -20,6 +20,10 @@ from torch import Tensor
 
 from ..rng import uniform
 from ..types import Task
+
+
+class MissingMember(AttributeError, ValueError):
+    """A family lacks something that every family has."""
 
 
 class TaskDistribution(ABC):
@@ -57,6 +61,26 @@ class TaskDistribution(ABC):
     can_terminate: bool = False
     dtype: torch.dtype = torch.float32
 
+    def __new__(cls, *args: Any, **options: Any) -> Self:
+        if missing := sorted(cls.__abstractmethods__):
+            raise ValueError(
+                f"{cls.__name__} has no {', '.join(missing)}: a family needs these "
+                "methods too; TaskDistribution says what each of them gives."
+            )
+        return super().__new__(cls)
+
+    if not TYPE_CHECKING:  # a type checker knows the members by their annotations
+
+        def __getattr__(self, name: str) -> NoReturn:
+            """Asked for what is not there."""
+            kind = type(self).__name__
+            if name not in TaskDistribution.__annotations__:
+                raise AttributeError(f"{kind!r} object has no attribute {name!r}")
+            raise MissingMember(
+                f"{kind} has no {name}: set it in the class or in __init__; "
+                "TaskDistribution says what it means, and PointGoal is an example."
+            )
+
     @abstractmethod
     def sample(self, num_tasks: int, gen: torch.Generator) -> Task:
         """Draws `num_tasks` independent tasks from p(T); every leaf is `[N, ...]`."""
@@ -78,6 +102,10 @@ class TaskDistribution(ABC):
     @abstractmethod
     def observe(self, task: Task, state: Tensor) -> Tensor:
         """What the agent sees of a state, `[..., O]`. The task itself stays hidden."""
+
+    def begin(self) -> None:
+        """Called once as a rollout or a trial begins; a family that holds state, and so is not pure, overrides it."""
+        return
 
     def observation_bounds(self) -> tuple[Tensor, Tensor]:
         """The least and the greatest value of each number of an observation, `[O]`: 0 and 1 if not said."""
@@ -134,7 +162,8 @@ class TaskDistribution(ABC):
                         if lead
                         else " for a single task"
                     )
-                    + "; tasks.sample(num_tasks, gen) gives leaves of the right shape."
+                    + "; tasks.sample(num_tasks, gen) gives leaves of the right shape: "
+                    f"where they came from it, mend {type(self).__name__}.sample."
                 )
             if leaf.is_floating_point() and not bool(torch.isfinite(leaf).all()):
                 raise ValueError(
@@ -142,53 +171,6 @@ class TaskDistribution(ABC):
                     f"{leaf[~leaf.isfinite()][0].item()}; all its numbers must be "
                     "finite."
                 )
-
-
-class FiniteTasks(TaskDistribution):
-    """A family of which only a given pool of tasks is ever drawn: a training set, or a test set.
-
-    Everything but `sample` is the family's own. With a small pool an agent can learn its tasks by heart, and
-    that is what this is for: to see it happen.
-
-    Args:
-        tasks: the family.
-        pool: the tasks that may be drawn, leaves `[M, ...]`.
-    """
-
-    def __init__(self, tasks: TaskDistribution, pool: Task) -> None:
-        self.tasks, self.pool = tasks, pool
-        self.size = len(next(iter(pool.values())))
-        tasks.check_task(pool, self.size)
-        for name in (*TaskDistribution.__annotations__,):
-            setattr(self, name, getattr(tasks, name))
-
-    def sample(self, num_tasks: int, gen: torch.Generator) -> Task:
-        """Draws from the pool, with replacement."""
-        check_positive(num_tasks=num_tasks)
-        return index_task(
-            self.pool,
-            torch.randint(self.size, (num_tasks,), generator=gen, device=gen.device),
-        )
-
-    def default_task(self) -> Task:
-        return index_task(self.pool, 0)
-
-    def reset(self, task: Task, noise: Tensor) -> Tensor:
-        return self.tasks.reset(task, noise)
-
-    def step(
-        self, task: Task, state: Tensor, action: Tensor, noise: Tensor
-    ) -> tuple[Tensor, Tensor, Tensor]:
-        return self.tasks.step(task, state, action, noise)
-
-    def observe(self, task: Task, state: Tensor) -> Tensor:
-        return self.tasks.observe(task, state)
-
-    def observation_bounds(self) -> tuple[Tensor, Tensor]:
-        return self.tasks.observation_bounds()
-
-    def check_task(self, task: Task, num_tasks: int | None = None) -> None:
-        self.tasks.check_task(task, num_tasks)
 
 
 def digest(tensors: Task) -> str:

@@ -3,6 +3,10 @@
 Ends: `terminated` where the dynamics end an episode, `truncated` at the horizon, as gymnasium's users expect.
 The horizon belongs to the objective, though: an algorithm that estimates values should not bootstrap at it.
 
+Handshake: `env.spec.max_episode_steps` is the horizon, which wrappers such as `TimeAwareObservation` ask for. The
+registered ids say it among their `kwargs`: a `max_episode_steps` there would wrap a second limit around an environment
+with another `horizon`. `gymnasium.make(id, max_episode_steps=...)` shortens episodes; `horizon=...` lengthens them too.
+
 Actions: integers, or a box of plus and minus the family's `action_limit`. Where that exceeds 1 the box is
 [-1, 1], as gymnasium asks, and 1 means the limit (the pendulum's 2 N m). Beyond the box the dynamics clip.
 """
@@ -10,38 +14,81 @@ Actions: integers, or a box of plus and minus the family's `action_limit`. Where
 from __future__ import annotations
 
 import math
+from copy import copy
 from typing import Any
 
 import gymnasium
 import numpy as np
 import torch
+from gymnasium.envs.registration import EnvSpec
 from gymnasium.spaces import Box, Discrete
 from numpy.typing import NDArray
 from torch import Tensor
 
 from ..types import Task
 from .base import TaskDistribution
+from .door import admit, ends_in_spite
 from .families import make_tasks
 from .gym_tasks import GymTasks
+from .promises import check_members
+from .rendering import Trace, frames_per_second, picture
 
 Array = NDArray[Any]
+NO_RENDER_MODE = (
+    'render() without a render_mode: make the environment with render_mode="rgb_array".'
+)
 
 
-class TaskEnv(gymnasium.Env[Array, Any]):
+class Handshake:
+    """What single and vector environments tell gymnasium: a specification with the horizon, and how they render."""
+
+    tasks: TaskDistribution
+    task: Any
+    limit: int  # steps after which an episode is cut off
+    _spec: EnvSpec | None = None
+
+    @property
+    def spec(self) -> EnvSpec | None:
+        """How gymnasium made this environment, with the horizon as `max_episode_steps`."""
+        return self._spec
+
+    @spec.setter
+    def spec(self, spec: EnvSpec | None) -> None:
+        self._spec = copy(spec)
+        if self._spec is not None and self._spec.max_episode_steps is None:
+            self._spec.max_episode_steps = self.limit
+
+    def set_task(self, task: Any) -> None:
+        """Sets the task, for those who reach an environment by its methods: `call`, or `env_method` elsewhere."""
+        self.task = task
+
+    def render_as(self, render_mode: str | None, **metadata: Any) -> None:
+        """Notes how to render, and refuses what these environments do not do."""
+        if render_mode not in (None, "rgb_array"):
+            raise ValueError(
+                f"render_mode = {render_mode!r}: these environments render "
+                "'rgb_array'; or leave it out, and they do not render."
+            )
+        self.render_mode = render_mode
+        fps = frames_per_second(self.tasks)
+        self.metadata = {"render_modes": ["rgb_array"], "render_fps": fps, **metadata}
+
+
+class TaskEnv(Handshake, gymnasium.Env[Array, Any]):
     """One task of a family as a gymnasium environment; the task changes only when it is told to.
 
     `reset(options={"task": ...})` changes the task, a plain `reset(seed=...)` never does. All the chance of
-    an episode is drawn from `np_random` when it begins. `env.unwrapped.task` is the task; observations and
-    infos hide it.
+    an episode is drawn from `np_random` when it begins. `env.unwrapped.task` is the task, and may be set;
+    observations, infos and pictures hide it.
 
     Args:
         tasks: a family, or its name.
         task: leaves without a leading dimension; the family's default task unless given.
-        render_mode: None; these environments do not render.
+        render_mode: "rgb_array" lets `render()` give pictures (see rendering.py); None does not.
         options: arguments of the family, where it is given by name.
     """
 
-    metadata = {"render_modes": []}  # noqa: RUF012 (gymnasium's interface)
+    metadata = {"render_modes": ["rgb_array"], "render_fps": 4}  # noqa: RUF012
 
     def __init__(
         self,
@@ -50,13 +97,22 @@ class TaskEnv(gymnasium.Env[Array, Any]):
         render_mode: str | None = None,
         **options: Any,
     ) -> None:
-        refuse_rendering(render_mode)
         self.tasks = as_family(tasks, options)
-        self.task = as_task(
-            self.tasks, self.tasks.default_task() if task is None else task
-        )
+        self.task = self.tasks.default_task() if task is None else task
+        self.tasks, self.limit = admit(self.tasks, self.task, ()), self.tasks.horizon
+        self.render_as(render_mode)
         self.observation_space, self.action_space = spaces(self.tasks)
         self._state: Tensor | None = None
+        self._trace = Trace()
+
+    @property
+    def task(self) -> Task:
+        """The task, leaves without a leading dimension; setting it checks and copies it."""
+        return self._task
+
+    @task.setter
+    def task(self, task: Any) -> None:
+        self._task = as_task(self.tasks, task)
 
     def reset(
         self, *, seed: int | None = None, options: dict[str, Any] | None = None
@@ -65,10 +121,13 @@ class TaskEnv(gymnasium.Env[Array, Any]):
         super().reset(seed=seed)
         given = as_options(options, {"task"})
         if "task" in given:
-            self.task = as_task(self.tasks, given["task"])
+            self.task = given["task"]
         first, self._noise = episode_noise(self.tasks, self.np_random)
         self._state, self._steps = self.tasks.reset(self.task, first), 0
-        return as_array(self.tasks.observe(self.task, self._state)), {}
+        observation = as_array(self.tasks.observe(self.task, self._state))
+        finite(self.tasks, "observation", observation)
+        self._trace = Trace([self._state], [observation])
+        return observation, {}
 
     def step(self, action: Any) -> tuple[Array, float, bool, bool, dict[str, Any]]:
         """One step of the family's dynamics; gymnasium's five values."""
@@ -80,16 +139,30 @@ class TaskEnv(gymnasium.Env[Array, Any]):
         state, reward, ended = self.tasks.step(
             self.task, self._state, move, self._noise[self._steps]
         )
+        terminated = bool(ended)
+        if terminated and not self.tasks.can_terminate:
+            raise ValueError(ends_in_spite(self.tasks, f"at step {self._steps}"))
         self._steps += 1
-        terminated, truncated = bool(ended), self._steps >= self.tasks.horizon
+        truncated = self._steps >= self.limit
         self._state = None if terminated or truncated else state
-        return (
+        observation, paid = (
             as_array(self.tasks.observe(self.task, state)),
             float(reward),
-            terminated,
-            truncated,
-            {},
         )
+        finite(self.tasks, "observation", observation)
+        finite(self.tasks, "reward", paid)
+        if self.render_mode is not None:
+            self._trace.add(state, observation, move, paid)
+        return observation, paid, terminated, truncated, {}
+
+    def render(self) -> Any:
+        """The episode so far as a picture, `[304, 256, 3]`; None, with a warning, if no render_mode was given."""
+        if self.render_mode is None:
+            gymnasium.logger.warn(NO_RENDER_MODE)
+            return None
+        if not self._trace.states:
+            raise gymnasium.error.ResetNeeded("there is no episode yet: call reset().")
+        return picture(self.tasks, self._trace)
 
 
 def as_family(
@@ -98,6 +171,11 @@ def as_family(
     """A family, given as it is or by its name and arguments."""
     if isinstance(tasks, str):
         return make_tasks(tasks, **options)
+    if not isinstance(tasks, TaskDistribution):
+        raise ValueError(
+            f"tasks = {tasks!r}: a family is needed, or its name, such as 'point-goal'."
+        )
+    check_members(tasks)
     if options:
         raise ValueError(
             f"the options {sorted(options)} belong to the family, which is given "
@@ -117,6 +195,13 @@ def spaces(
     low, high = (
         bound.numpy().astype(np.float32) for bound in tasks.observation_bounds()
     )
+    shape = (tasks.observation_size,)
+    if not (low.shape == high.shape == shape and bool((low <= high).all())):
+        raise ValueError(
+            f"{type(tasks).__name__}.observation_bounds gives bounds of shapes "
+            f"{low.shape} and {high.shape}: two tensors of shape {shape} are needed, "
+            "the first nowhere greater than the second."
+        )
     observations: gymnasium.Space[Any] = Box(low, high, dtype=np.float32)
     if tasks.discrete:
         return observations, Discrete(tasks.action_size)
@@ -202,10 +287,11 @@ def as_array(observation: Tensor) -> Array:
     return observation.detach().cpu().numpy().astype(np.float32, copy=True)
 
 
-def refuse_rendering(render_mode: str | None) -> None:
-    """Says what to do instead of rendering."""
-    if render_mode is not None:
+def finite(tasks: TaskDistribution, what: str, numbers: Array | float) -> None:
+    """Refuses what a family gives and is not finite."""
+    if not np.isfinite(numbers).all():
         raise ValueError(
-            f"render_mode = {render_mode!r}: these environments do not render; leave "
-            "it out, and draw a rollout with metarl_lite.plot."
+            f"the family {tasks.name} gave the {what} {np.asarray(numbers).tolist()}: "
+            "its numbers must be finite. Look at its step and observe functions with "
+            "this task and action."
         )

@@ -3,29 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any
 
 import gymnasium
 import numpy as np
 import torch
-from gymnasium.spaces import Box, Discrete
 from torch import Tensor
 
 from ..types import Task
 from .base import TaskDistribution, check_positive, digest
-
-Environment = gymnasium.Env[Any, Any]
-
-
-@dataclass
-class _Copy:
-    """One environment of the pool, and what its dynamics do not tell."""
-
-    env: Environment
-    ticket: int = 0  # of the state it is in
-    steps: int = 0
-    over: bool = True
+from .gym_copies import Copy, Environment, Pool, SetTask
+from .gym_door import Actions, Array, Observations, Refused
+from .gym_rehearsal import Rehearsal, check_reaches, check_takes_seed
 
 
 class GymTasks(TaskDistribution):
@@ -33,18 +22,24 @@ class GymTasks(TaskDistribution):
 
     A pool holds one copy of the environment for each episode that runs at the same time (N x E of them; it
     grows as needed, and `close()` closes it). At the start of an episode the copy's parameters are set, then
-    it is reset with a seed made from the reset noise, so the same noise gives the same episode. Copies that
-    have ended are not stepped.
+    it is reset with a seed of 31 bits made from the reset noise, so the same noise gives the same episode. Copies
+    that have ended are not stepped.
+
+    When the family is made, two copies play some steps with equal seeds, and an environment is refused that does not
+    repeat them. What an environment gives is looked at as it comes in, and refused with its name, task, episode and
+    step where it is not what gymnasium says: old ways to reset and step, an observation that is not of its space, a
+    reward that is no finite number. (Whether observations are finite is looked at in `rollout` and `trial`.)
 
     The environment's own time limit counts as the horizon: an episode that it truncates before `horizon` has
     ended, and nothing is expected after it. Continuous actions are clipped to the action space, observations
-    are flattened, and discrete observations one-hot.
+    are flattened, and those that are choices one-hot. An action that is made of several choices (MultiDiscrete,
+    MultiBinary) is one choice among their combinations, in the order of `numpy.unravel_index`.
 
     Unlike other families this one is not pure, since the environments hold state: only the latest state can
     be stepped, and a reset ends all earlier episodes. An older state is refused.
 
     Args:
-        make_env: makes one environment, such as `lambda: gymnasium.make("CartPole-v1")`.
+        make_env: makes one environment, such as `lambda: gymnasium.make("CartPole-v1")`, and each time a new one.
         set_task: `set_task(env, parameters)` gives an environment one task: by name a number, or a numpy
             array where the leaf has a shape. It is called before each reset; `env.unwrapped` is the
             environment inside its wrappers.
@@ -53,10 +48,12 @@ class GymTasks(TaskDistribution):
         horizon: T; by default the `max_episode_steps` with which the environment was registered.
         name: for messages.
         dtype: of observations, rewards and continuous actions.
+        repeatable: whether the environment must repeat itself; False takes one that does not.
 
     Raises:
-        ValueError: for a space that is neither Box nor Discrete, or a horizon that is neither given nor
-            registered.
+        ValueError: for spaces that it does not take, with the wrapper that helps; a horizon that is neither given nor
+            registered; an environment that is no `gymnasium.Env`, or does not repeat itself; and a `set_task` that
+            does not reach it.
     """
 
     reset_noise_size = 2
@@ -65,24 +62,33 @@ class GymTasks(TaskDistribution):
     def __init__(
         self,
         make_env: Callable[[], Environment],
-        set_task: Callable[[Environment, dict[str, Any]], None],
+        set_task: SetTask,
         sample: Callable[[int, torch.Generator], Task],
         default_task: Task,
         horizon: int | None = None,
         *,
         name: str = "gym",
         dtype: torch.dtype = torch.float32,
+        repeatable: bool = True,
     ) -> None:
         self._make_env, self._set_task, self._sample = make_env, set_task, sample
-        self._default = {
-            key: torch.as_tensor(leaf) for key, leaf in default_task.items()
-        }
+        for what, value in (
+            ("make_env", make_env),
+            ("set_task", set_task),
+            ("sample", sample),
+        ):
+            if not callable(value):
+                raise ValueError(f"{what} = {value!r}: a function is needed.")
+        self._default = as_default(default_task)
         self.task_shape = {
             key: tuple(leaf.shape) for key, leaf in self._default.items()
         }
-        self.name, self.dtype, self._ticket = name, dtype, 0
-        self._pool = [_Copy(make_env())]
-        env = self._pool[0].env
+        self.name, self.dtype = name, dtype
+        self._ticket, self._episode = 0, -1
+        self._pool = Pool(make_env)
+        env = self._pool.another().env
+        self._seen = Observations(getattr(env, "observation_space", None))
+        self._acts = Actions(getattr(env, "action_space", None))
         if horizon is None:
             horizon = env.spec.max_episode_steps if env.spec is not None else None
             if horizon is None:
@@ -91,14 +97,10 @@ class GymTasks(TaskDistribution):
                     "horizon=200."
                 )
         check_positive(horizon=horizon)
-        self.horizon = horizon
-        self._observations, self._actions = env.observation_space, env.action_space
-        self.discrete = isinstance(self._actions, Discrete)
-        self.observation_size = _size(self._observations, "observation")
-        self.action_size = _size(self._actions, "action")
-        if isinstance(self._actions, Box):
-            width = float(np.mean(self._actions.high - self._actions.low))
-            self.action_scale = width / 4 if np.isfinite(width) else 1.0
+        self.horizon, self.discrete = horizon, self._acts.discrete
+        self.observation_size, self.action_size = self._seen.size, self._acts.size
+        self.action_scale = self._acts.scale
+        self._rehearse(repeatable)
 
     def sample(self, num_tasks: int, gen: torch.Generator) -> Task:
         check_positive(num_tasks=num_tasks)
@@ -109,11 +111,15 @@ class GymTasks(TaskDistribution):
     def default_task(self) -> Task:
         return {name: leaf.clone() for name, leaf in self._default.items()}
 
+    def begin(self) -> None:
+        self._episode = -1
+
     def reset(self, task: Task, noise: Tensor) -> Tensor:
         """Starts an episode in a copy of its own for each leading index; earlier states are void."""
         lead = noise.shape[:-1]
-        # a seed of 48 bits each
-        digits = (noise.double().reshape(-1, 2) * 2**24).long().tolist()
+        # a seed of 31 bits each, 24 from the first number and 7 from the second
+        upper, lower = noise.double().reshape(-1, 2).unbind(-1)
+        seeds = ((upper * 2**24).long() * 2**7 + (lower * 2**7).long()).tolist()
         leaves = {
             name: leaf.expand((*lead, *self.task_shape[name]))
             .reshape(-1, *self.task_shape[name])
@@ -121,24 +127,27 @@ class GymTasks(TaskDistribution):
             .numpy()
             for name, leaf in task.items()
         }
-        while len(self._pool) < len(digits):
-            self._pool.append(_Copy(self._make_env()))
-        self._ticket += 1
+        while len(self._pool) < len(seeds):
+            self._pool.another()
+        self._ticket, self._episode = self._ticket + 1, self._episode + 1
         for copy in self._pool:
             copy.ticket = -1
-        rows = []
-        for index, (high, low) in enumerate(digits):
-            copy = self._pool[index]
-            values = {name: leaf[index] for name, leaf in leaves.items()}
-            # A number for a scalar leaf, and else an array that the environment may
-            # keep.
-            self._set_task(
-                copy.env,
-                {k: v.copy() if v.ndim else v.item() for k, v in values.items()},
+        rows = np.empty((len(seeds), self.observation_size + 2))
+        for i, seed in enumerate(seeds):
+            copy, values = (
+                self._pool[i],
+                {name: leaf[i] for name, leaf in leaves.items()},
             )
-            observation, _ = copy.env.reset(seed=high * 2**24 + low)
-            copy.ticket, copy.steps, copy.over = self._ticket, 0, False
-            rows.append(self._row(observation, index))
+            try:
+                observation = copy.reset(self._set_task, values, seed)
+                rows[i, :-2] = self._seen.flat(observation)
+            except Refused as error:
+                raise self._refusal(error, lead, i, -1) from None
+            except Exception as error:
+                error.add_note(f"({self.name}, {self._where(lead, i, -1)})")
+                raise
+            copy.ticket = self._ticket
+            rows[i, -2:] = i, self._ticket
         return self._state(rows, lead).to(noise.device)
 
     def step(
@@ -146,42 +155,44 @@ class GymTasks(TaskDistribution):
     ) -> tuple[Tensor, Tensor, Tensor]:
         """Steps the copies that still run; the others stay as they are, with reward 0."""
         lead, device = state.shape[:-1], state.device
-        states = state.reshape(-1, state.shape[-1]).cpu()
-        actions = action.reshape(len(states), *action.shape[len(lead) :]).cpu().numpy()
+        rows = state.reshape(-1, state.shape[-1]).cpu().numpy().copy()
+        actions = action.reshape(len(rows), *action.shape[len(lead) :]).cpu().numpy()
         self._ticket += 1
-        rows, rewards, ended = [], [], []
-        for row, one in zip(states, actions, strict=True):
-            index, ticket = int(row[-2]), int(row[-1])
-            copy = self._pool[index] if index < len(self._pool) else None
-            if copy is None or copy.ticket != ticket:
-                raise ValueError(
-                    f"state number {ticket} of copy {index} of {self.name} is not its "
-                    "latest; environments of gymnasium cannot go back: step what the "
-                    "last reset or step returned."
-                )
-            if copy.over:
-                rows.append(row)
-                rewards.append(0.0)
-            else:
-                observation, reward = self._advance(copy, one)
-                rows.append(self._row(observation, index))
-                rewards.append(reward)
-            ended.append(copy.over)
-        paid = torch.tensor(rewards, dtype=self.dtype, device=device).reshape(lead)
+        rewards, ended = np.zeros(len(rows)), np.zeros(len(rows), bool)
+        for i, row in enumerate(rows):
+            copy = self._latest(row)
+            if not copy.over:
+                given, t = self._acts.given(actions[i]), copy.steps
+                try:
+                    observation, rewards[i] = copy.step(given, self.horizon)
+                    row[:-2] = self._seen.flat(observation)
+                except Refused as error:
+                    raise self._refusal(error, lead, i, t) from None
+                except Exception as error:
+                    error.add_note(f"({self.name}, {self._where(lead, i, t)})")
+                    raise
+                row[-1] = copy.ticket = self._ticket
+            ended[i] = copy.over
         return (
             self._state(rows, lead).to(device),
-            paid,
-            torch.tensor(ended, device=device).reshape(lead),
+            torch.from_numpy(rewards).to(device, self.dtype).reshape(lead),
+            torch.from_numpy(ended).to(device).reshape(lead),
         )
 
     def observe(self, task: Task, state: Tensor) -> Tensor:
         return state[..., :-2].to(self.dtype)
 
+    def observation_bounds(self) -> tuple[Tensor, Tensor]:
+        flat = gymnasium.spaces.flatten_space(self._seen.space)
+        assert isinstance(flat, gymnasium.spaces.Box)
+        low, high = flat.low.astype(np.float64), flat.high.astype(np.float64)
+        return torch.from_numpy(low), torch.from_numpy(high)
+
     def identity(self) -> dict[str, Any]:
         """As of any family; the functions that it was made with cannot be compared."""
         spaces = {
-            "observations": str(self._observations),
-            "actions": str(self._actions),
+            "observations": str(self._seen.space),
+            "actions": str(self._acts.space),
         }
         unknown = {"not compared": ["make_env", "set_task", "sample"]}
         return (
@@ -190,45 +201,61 @@ class GymTasks(TaskDistribution):
 
     def close(self) -> None:
         """Closes every environment of the pool; the next reset opens new ones."""
-        for copy in self._pool:
-            copy.env.close()
-        self._pool = []
+        self._pool.close()
 
-    def _advance(self, copy: _Copy, action: Any) -> tuple[Any, float]:
-        space = self._actions
-        if isinstance(space, Discrete):
-            given: Any = int(action) + int(space.start)
-        else:
-            assert isinstance(space, Box)
-            # `rollout` reports what is not finite
-            finite = np.nan_to_num(action.reshape(space.shape))
-            given = np.clip(finite, space.low, space.high).astype(space.dtype)
-        observation, reward, terminated, truncated, _ = copy.env.step(given)
-        copy.steps += 1
-        copy.ticket = self._ticket
-        # At the horizon the episode is over anyway; there `terminated` says only what
-        # the dynamics say.
-        copy.over = bool(terminated) or (bool(truncated) and copy.steps < self.horizon)
-        return observation, float(reward)
-
-    def _row(self, observation: Any, index: int) -> Tensor:
-        """The state of one copy: its observation, which copy, and the ticket that tells the latest."""
-        space = self._observations
-        flat = np.asarray(
-            gymnasium.spaces.flatten(space, observation), dtype=np.float64
+    def _rehearse(self, repeatable: bool) -> None:
+        """Whether a task reaches the environment, and whether equal seeds give equal episodes."""
+        task = {name: leaf.cpu().numpy() for name, leaf in self._default.items()}
+        check_takes_seed(self.name, self._pool[0].env)
+        pool = Pool(self._make_env)
+        play = Rehearsal(
+            self.name, pool, self._set_task, task, self._seen, self._acts, self.horizon
         )
-        return torch.from_numpy(np.append(flat, [index, self._pool[index].ticket]))
+        try:
+            check_reaches(pool.another(), self._set_task, task)
+            if repeatable:
+                play.run()
+                self._pool.draw_from(pool.draws, pool.samples)
+        finally:
+            pool.close()
 
-    def _state(self, rows: list[Tensor], lead: torch.Size) -> Tensor:
+    def _latest(self, row: Array) -> Copy:
+        """The copy that is in this state; an older state is refused."""
+        index, ticket = int(row[-2]), int(row[-1])
+        copy = self._pool[index] if index < len(self._pool) else None
+        if copy is None or copy.ticket != ticket:
+            raise ValueError(
+                f"state number {ticket} of copy {index} of {self.name} is not its "
+                "latest; environments of gymnasium cannot go back: step what the "
+                "last reset or step returned."
+            )
+        return copy
+
+    def _state(self, rows: Array, lead: torch.Size) -> Tensor:
         # float64: tickets are exact
-        return torch.stack(rows).reshape(*lead, self.observation_size + 2)
+        return torch.from_numpy(rows).reshape(*lead, self.observation_size + 2)
 
-
-def _size(space: gymnasium.Space[Any], kind: str) -> int:
-    if not isinstance(space, (Box, Discrete)):
-        raise ValueError(
-            f"the {kind} space is {space}; GymTasks takes Box and Discrete spaces. "
-            "Wrap the environment, for instance with "
-            "gymnasium.wrappers.FlattenObservation."
+    def _refusal(self, error: Refused, lead: torch.Size, i: int, t: int) -> ValueError:
+        """What the door said, with the environment, the task, the episode and the step."""
+        return ValueError(
+            f"the environment {self.name} gave {error.given} to "
+            f"{self._where(lead, i, t)}; {error.mend}."
         )
-    return int(space.n) if isinstance(space, Discrete) else int(np.prod(space.shape))
+
+    def _where(self, lead: torch.Size, i: int, t: int) -> str:
+        """Task, episode and step of a row; a reset comes before step 0."""
+        place = [int(k) for k in np.unravel_index(i, tuple(lead))] if lead else [0]
+        episode = place[1] if len(place) > 1 else self._episode
+        when = f"at step {t}" if t >= 0 else "at its reset, before step 0"
+        return f"task {place[0]} in episode {episode} {when}"
+
+
+def as_default(task: Any) -> Task:
+    """A default task with tensors as leaves; refuses what is none."""
+    try:
+        return {name: torch.as_tensor(leaf) for name, leaf in task.items()}
+    except (AttributeError, TypeError, ValueError, RuntimeError):
+        raise ValueError(
+            f"default_task = {task!r}: a dict of tensors or numbers is needed, such as "
+            "{'length': torch.tensor(0.5)}."
+        ) from None

@@ -23,7 +23,7 @@ from metarl_lite.policies.mlp import MLPPolicy
 from metarl_lite.rng import generator, normal
 from metarl_lite.rollout import Noise, draw_noise
 from metarl_lite.tasks.bandits import BernoulliBandit
-from metarl_lite.tasks.base import FiniteTasks
+from metarl_lite.tasks.finite import FiniteTasks
 from metarl_lite.tasks.navigation import PointGoal
 from metarl_lite.types import Params, Rollout, Task
 

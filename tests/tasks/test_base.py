@@ -139,8 +139,9 @@ def test_a_task_stays_fixed_over_its_episodes(name: str) -> None:
 
 
 @pytest.mark.parametrize("broken", [RedrawsInReset, RedrawsInPlace])
-def test_a_task_that_is_redrawn_in_reset_is_found(broken: type[PointGoal]) -> None:
-    assert not task_stays_fixed(broken(horizon=12, dtype=torch.float64))
+def test_a_task_that_is_redrawn_in_reset_is_refused(broken: type[PointGoal]) -> None:
+    with pytest.raises(ValueError, match=rf"{broken.__name__}.reset changes its argument task\['goal'\] in place"):
+        task_stays_fixed(broken(horizon=12, dtype=torch.float64))
 
 
 @pytest.mark.parametrize("name", SMALL)

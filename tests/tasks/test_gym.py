@@ -195,5 +195,11 @@ def test_bad_input_is_refused() -> None:
         env.reset(options={"reset_mask": np.array([False, False])})
     with pytest.raises(ValueError, match=r"seed = \[1, 2, 3\]: one integer, or one for each of 2 members"):
         env.reset(seed=[1, 2, 3])
-    with pytest.raises(ValueError, match=r"render_mode = 'rgb_array'"):
-        make_vec("point-goal", 2, render_mode="rgb_array")
+    with pytest.raises(ValueError, match=r"render_mode = 'human': .* 'rgb_array'"):
+        make_vec("point-goal", 2, render_mode="human")
+    with pytest.raises(ValueError, match=r"autoreset_mode = 'Never': .*'NextStep', 'SameStep', 'Disabled'"):
+        make_vec("point-goal", 2, autoreset_mode="Never")
+    with pytest.raises(ValueError, match=r"max_episode_steps = 16: .*its horizon, 15; make it longer by horizon=16"):
+        make_vec("grid-goal", 2, max_episode_steps=16)
+    with pytest.raises(ValueError, match="max_episode_steps = 0: a positive integer"):
+        make_vec("grid-goal", 2, max_episode_steps=0)

@@ -208,6 +208,7 @@ def test_an_old_state_is_refused() -> None:
 
 
 def test_leaves_with_a_shape_arrive_as_arrays_of_their_own() -> None:
+    """Each as often as it is set; when the family is made, the default task is set too."""
     given: list[Any] = []
 
     def keep(env: Any, task: dict[str, Any]) -> None:
@@ -216,6 +217,8 @@ def test_leaves_with_a_shape_arrive_as_arrays_of_their_own() -> None:
 
     task = {"goal": torch.tensor([[1.0, 2.0], [3.0, 4.0]])}
     tasks = GymTasks(Counter, keep, lambda n, gen: {"goal": torch.zeros(n, 2)}, {"goal": torch.zeros(2)}, 2)
+    assert [g.tolist() for g in given] == [[1, 1]] * len(given)
+    given.clear()
     act(tasks, task, 1)
     assert [g.tolist() for g in given] == [[2, 3], [4, 5]]
     assert task["goal"].tolist() == [[1, 2], [3, 4]]
@@ -282,10 +285,12 @@ def test_first_actions_are_a_fourth_as_wide_as_the_box_or_one_where_it_has_no_en
 
 
 def test_both_numbers_of_the_reset_noise_are_in_the_seed() -> None:
-    """48 bits: the first number is the upper half, the second the lower."""
+    """31 bits, so that int32 holds it: the first number is the upper 24 of them, the second the lower 7."""
     tasks = counter()
     task = {name: leaf.expand(3) for name, leaf in tasks.default_task().items()}
-    tasks.reset(task, torch.tensor([[0.5, 0.25], [0.75, 0.25], [0.5, 0.5]], dtype=torch.float64))
-    seeds = [env.log[-1][2] for env in envs(tasks)]
-    assert seeds == [2**47 + 2**22, 3 * 2**46 + 2**22, 2**47 + 2**23]
+    last = 1 - 2.0**-24  # the greatest number that is drawn
+    for dtype in (torch.float32, torch.float64):
+        tasks.reset(task, torch.tensor([[0.5, 0.25], [0.75, 0.25], [last, last]], dtype=dtype))
+        seeds = [env.log[-1][2] for env in envs(tasks)]
+        assert seeds == [2**30 + 2**5, 3 * 2**29 + 2**5, 2**31 - 1]
     tasks.close()

@@ -1,0 +1,167 @@
+"""Copies of an environment, and whether one of them plays as it did before, and as another one does.
+
+The same noise gives the same episode only if a seed decides all of an environment's chance, and a reset all of its
+state. That is tried once, when `GymTasks` is made. Where an environment draws from the global state of a library, or
+samples from its spaces, each copy is given a state of its own, which the seed decides too, so that neither the other
+copies nor anybody else notices.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from copy import deepcopy
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+import gymnasium
+import numpy as np
+import torch
+
+from .gym_door import Array, as_reset, as_step
+
+Environment = gymnasium.Env[Any, Any]
+SetTask = Callable[[Environment, dict[str, Any]], None]
+
+
+class Library(NamedTuple):
+    """A global source of chance: how its state is read, put back, and made from a seed."""
+
+    read: Callable[[], Any]
+    put: Callable[[Any], Any]
+    sow: Callable[[int], Any]
+
+
+GLOBAL = {
+    "numpy": Library(np.random.get_state, np.random.set_state, np.random.seed),
+    "random": Library(random.getstate, random.setstate, random.seed),
+    "torch": Library(
+        torch.get_rng_state,
+        torch.set_rng_state,
+        torch.default_generator.manual_seed,
+    ),
+}
+
+
+SPACES = ("observation_space", "action_space")
+
+
+@dataclass
+class Copy:
+    """One environment of a pool, and what its dynamics do not tell."""
+
+    env: Environment
+    ticket: int = 0  # of the state it is in
+    steps: int = 0
+    over: bool = True
+    #: the libraries from whose global state it draws, and its own states of them
+    draws: tuple[str, ...] = ()
+    chance: dict[str, Any] = field(default_factory=dict)
+    samples: bool = False  # from its spaces
+
+    def reset(self, set_task: SetTask, task: dict[str, Array], seed: int) -> Any:
+        """Gives it a task and begins an episode; the first observation."""
+        values = as_values(task)
+        self.steps, self.over = 0, False
+        if self.samples:
+            for space in spaces_of(self.env).values():
+                space.seed(seed)
+        with self._own_chance(seed):
+            set_task(self.env, values)
+            result = self.env.reset(seed=seed)
+        return as_reset(result)
+
+    def step(self, action: Any, horizon: int) -> tuple[Any, float]:
+        """Observation and reward; `over` says whether the episode is over, which at the horizon is for the dynamics."""
+        with self._own_chance():
+            result = self.env.step(action)
+        observation, reward, terminated, truncated = as_step(result)
+        self.steps += 1
+        # At the horizon the episode is over anyway.
+        self.over = terminated or (truncated and self.steps < horizon)
+        return observation, reward
+
+    @contextmanager
+    def _own_chance(self, seed: int | None = None) -> Iterator[None]:
+        """The libraries' global states are this copy's own meanwhile, and afterwards what they were."""
+        outside = {name: GLOBAL[name].read() for name in self.draws}
+        for name in self.draws:
+            library = GLOBAL[name]
+            library.put(self.chance[name]) if seed is None else library.sow(seed)
+        try:
+            yield
+        finally:
+            self.chance = {name: GLOBAL[name].read() for name in self.draws}
+            for name, state in outside.items():
+                GLOBAL[name].put(state)
+
+
+class Pool(list[Copy]):
+    """Copies of one environment, each of them another object.
+
+    Args:
+        make_env: makes one.
+    """
+
+    def __init__(self, make_env: Callable[[], Environment]) -> None:
+        super().__init__()
+        self.make_env, self.draws = make_env, tuple[str, ...]()
+        self.samples = False
+
+    def another(self) -> Copy:
+        """One more."""
+        env = self.make_env()
+        if not isinstance(env, gymnasium.Env):
+            raise ValueError(
+                f"make_env gives {env!r}, of type {type(env).__name__}: one "
+                "gymnasium.Env is needed. One of the old gym package can be wrapped "
+                "with shimmy."
+            )
+        # Its neighbours tell: what comes again comes soon.
+        if any(copy.env.unwrapped is env.unwrapped for copy in (*self[:4], *self[-4:])):
+            raise ValueError(
+                "make_env gives the same environment each time, and each episode needs "
+                "one of its own: make it inside, as in lambda: gymnasium.make(id)."
+            )
+        self.append(Copy(env))
+        self.draw_from(self.draws, self.samples)
+        return self[-1]
+
+    def draw_from(self, libraries: tuple[str, ...], samples: bool) -> None:
+        """From now on each copy has states of its own of these libraries, and spaces of its own to sample from."""
+        self.draws, self.samples = libraries, samples
+        for copy in self:
+            copy.draws = libraries
+            if samples and not copy.samples:
+                copy.samples = True
+                for name, space in spaces_of(copy.env).items():
+                    setattr(copy.env.unwrapped, name, deepcopy(space))
+
+    def close(self) -> None:
+        """Closes them all."""
+        for copy in self:
+            copy.env.close()
+        self.clear()
+
+
+@contextmanager
+def untouched() -> Iterator[dict[str, Any]]:
+    """Whatever happens inside, the global states are afterwards what they were; that is what it gives."""
+    before = {name: library.read() for name, library in GLOBAL.items()}
+    try:
+        yield before
+    finally:
+        for name, state in before.items():
+            GLOBAL[name].put(state)
+
+
+def spaces_of(env: Environment) -> dict[str, Any]:
+    """The spaces of the environment inside its wrappers, by name."""
+    inside = env.unwrapped
+    return {name: getattr(inside, name) for name in SPACES if hasattr(inside, name)}
+
+
+def as_values(task: dict[str, Array]) -> dict[str, Any]:
+    """A number for a scalar leaf, and else an array that the environment may keep."""
+    return {name: v.copy() if v.ndim else v.item() for name, v in task.items()}
