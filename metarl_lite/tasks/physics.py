@@ -7,6 +7,7 @@ import math
 import torch
 from torch import Tensor
 
+from ..given import counts
 from ..rng import uniform
 from ..types import Task
 from .base import TaskDistribution, check_positive
@@ -38,8 +39,7 @@ class PhysicalTasks(TaskDistribution):
         horizon: int = 200,
         dtype: torch.dtype = torch.float32,
     ) -> None:
-        check_positive(horizon=horizon)
-        self.horizon, self.dtype = horizon, dtype
+        (self.horizon,), self.dtype = counts(horizon=horizon), dtype
         self.task_shape = dict.fromkeys(self.nominal, ())
         ranges = self.default_ranges if ranges is None else ranges
         for name, interval in ranges.items():
