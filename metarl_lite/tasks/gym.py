@@ -23,8 +23,9 @@ from gymnasium.vector import AutoresetMode, VectorEnv
 from gymnasium.vector.utils import batch_space
 from torch import Tensor
 
+from ..given import counts, integer
 from ..types import Task
-from .base import TaskDistribution, check_positive
+from .base import TaskDistribution
 from .families import FAMILIES
 from .gym_env import (
     Array,
@@ -33,6 +34,7 @@ from .gym_env import (
     as_array,
     as_family,
     as_options,
+    as_seed,
     as_task,
     episode_noise,
     refuse_rendering,
@@ -77,7 +79,7 @@ class TaskVectorEnv(VectorEnv[Array, Any, Array]):
         **options: Any,
     ) -> None:
         refuse_rendering(render_mode)
-        check_positive(num_envs=num_envs)
+        (num_envs,) = counts(num_envs=num_envs)
         self.num_envs, self.tasks = num_envs, as_family(tasks, options)
         self.task = self._as_batch(self.tasks.default_task() if task is None else task)
         self.single_observation_space, self.single_action_space = spaces(self.tasks)
@@ -178,14 +180,15 @@ class TaskVectorEnv(VectorEnv[Array, Any, Array]):
     def _as_seeds(self, seed: int | Sequence[int | None] | None) -> list[int | None]:
         if seed is None:
             return [None] * self.num_envs
-        if isinstance(seed, (int, np.integer)):
-            return [int(seed) + i for i in range(self.num_envs)]
-        if len(seed) != self.num_envs:
+        one = integer(seed)
+        if one is not None:
+            return [as_seed(one + i) for i in range(self.num_envs)]
+        if np.ndim(seed) != 1 or len(seed) != self.num_envs:  # type: ignore[arg-type]
             raise ValueError(
                 f"seed = {seed!r}: one integer, or one for each of {self.num_envs} "
                 "members."
             )
-        return list(seed)
+        return [as_seed(each) for each in seed]  # type: ignore[union-attr]
 
     def _as_mask(self, mask: Any) -> Tensor:
         if mask is None:
