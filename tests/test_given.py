@@ -113,6 +113,21 @@ def test_a_seed_that_is_none_is_named(seed: Any) -> None:
             env.reset(seed=seed)
 
 
+def test_ranges_and_values_of_any_library() -> None:
+    """And one number, a name or a truth value where a pair or a list belongs is named."""
+    plain = m.CartPoleTasks(ranges={"length": (0.25, 1.0)})
+    for pair in ([0.25, 1], np.array([0.25, 1.0]), torch.tensor([0.25, 1.0]), (np.float32(0.25), Fraction(1))):
+        assert m.CartPoleTasks(ranges={"length": pair}).identity() == plain.identity()  # type: ignore[dict-item]
+    for values in (np.array([0.25, 0.5]), torch.tensor([0.25, 0.5]), [np.float32(0.25), Fraction(1, 2)]):
+        assert m.DependentBandit(values).identity() == m.DependentBandit((0.25, 0.5)).identity()  # type: ignore[arg-type]
+    for wrong in (0.5, "ab", (True, 1.0), (1.0, 0.25), (0.25, math.nan), None, (0.1, 0.2, 0.3)):
+        with pytest.raises(ValueError, match=r"ranges\['length'\] = .*a pair \(low, high\)"):
+            m.CartPoleTasks(ranges={"length": wrong})  # type: ignore[dict-item]
+    for none in (0.5, "ab", (True,), (), (0.5, 1.5)):
+        with pytest.raises(ValueError, match=r"values = .*at least one probability"):
+            m.DependentBandit(none)  # type: ignore[arg-type]
+
+
 def test_a_device_that_is_not_there_is_named() -> None:
     with pytest.raises(ValueError, match=r"device = 'gpu': a device that is here is needed, such as 'cpu'"):
         m.generator(0, "gpu")

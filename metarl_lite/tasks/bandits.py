@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -93,14 +94,13 @@ class DependentBandit(BernoulliBandit):
         dtype: torch.dtype = torch.float32,
     ) -> None:
         super().__init__(2, horizon, dtype)
-        if values is not None and not (
-            len(values) and all(0 <= real(value) <= 1 for value in values)
-        ):
+        given = tuple(map(real, values)) if np.iterable(values) else ()
+        if values is not None and not (given and all(0 <= p <= 1 for p in given)):
             raise ValueError(
                 f"values = {values!r}: at least one probability from 0 to 1 is needed, "
                 "such as values=(.1, .9); leave it out for U[0, 1]."
             )
-        self.values = None if values is None else tuple(map(float, values))
+        self.values = None if values is None else given
 
     def sample(self, num_tasks: int, gen: torch.Generator) -> Task:
         check_positive(num_tasks=num_tasks)
