@@ -45,7 +45,8 @@ help: ## this list
 	@echo "make test-arithmetic  the tests as four processors would compute them, and how much room tolerances have; an hour or two"
 	@echo "make execute     run the notebooks anew, in place, and record their seconds  (CH=06 for one chapter)"
 	@echo "make lint        ruff and mypy"
-	@echo "make bench       time and memory, as a table and as _build/bench.json"
+	@echo "make bench       time and memory, as a table and as _build/bench.json; some minutes  (ARGS=\"rl2\" for some of it,"
+	@echo "                 ARGS=\"--against v0.3.0\" for this folder and another version in turn)"
 	@echo "make release     what stands between this folder and a release, or the commands that tag it"
 	@echo "make set-repo    put another public address everywhere  (URL=https://github.com/OWNER/NAME)"
 	@echo "make setup       only install what all of these need into .venv"
@@ -129,7 +130,7 @@ lint: .venv/.installed-test
 	@$(PY) -m mypy --strict metarl_lite
 
 bench: .venv/.installed-test
-	@$(PY) -m tests.benchmarks
+	@$(PY) -m tests.benchmarks $(ARGS)
 
 # --- The house --------------------------------------------------------------------------------------------------------
 

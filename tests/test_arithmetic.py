@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import math
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
 from tools import arithmetic
+from tools.notebook_format import ROOT
 
 # `moved` is what AVX2 changes: the tests that are written below tell the two arithmetics by it.
 HEAD = '''"""A module of tests."""
@@ -109,3 +112,13 @@ def test_the_room_of_an_inequality_that_holds_by_chance_is_none() -> None:
     ]
     assert arithmetic.compared(rows).slack == 0
     assert arithmetic.compared(rows[:1] * 2).slack == math.inf
+
+
+@pytest.mark.parametrize(("name", "notebooks"), [("avx2", True), ("avx2", False), ("threads", True)])
+def test_notebooks_run_under_each_arithmetic_but_two_threads(name: str, notebooks: bool) -> None:
+    """Asked of pytest itself: a file that is named, in a folder that is ignored, does not run."""
+    command = [sys.executable, "-m", "pytest", "-n", "0", "--collect-only", "-q", *arithmetic.chosen(name, notebooks)]
+    command += [f"--ignore={path}" for path in ROOT.glob("tests/*") if path.name != "notebooks"]  # to be quick
+    found = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False).stdout
+    assert "tests/notebooks/test_standard.py" in found
+    assert ("tests/notebooks/test_nbval.py" in found) == (notebooks and name != "threads")

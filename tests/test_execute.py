@@ -61,7 +61,7 @@ def test_a_notebook_is_run_in_order_and_stored_in_normal_form(
     assert [cell["id"] for cell in notebook["cells"]] == ["cell-01", "cell-02", "cell-03"]
     assert notebook["metadata"]["kernelspec"] == notebook_format.KERNELSPEC
     assert "version" not in notebook["metadata"]["language_info"]
-    assert notebook["metadata"]["metarl_lite"]["seconds"] >= 0
+    assert notebook["metadata"]["metarl_lite"]["seconds"] >= 0  # by design: a clock, which goes forward
     assert notebook["cells"][2]["metadata"] == {"mystnb": {"image": {"alt": ALT}}}
     assert path.read_text(encoding="utf-8").endswith("}\n")
     assert "code cell 3 of 3" in capsys.readouterr().out
@@ -213,7 +213,7 @@ STAGES: dict[str, Callable[[Running], None]] = {
 def test_a_signal_at_any_moment_leaves_nothing_behind(tmp_path: Path, stage: str, trial: int) -> None:
     moments = random.Random(f"{stage} {trial}")
     number = signal.SIGTERM if trial == 2 else signal.SIGINT
-    with running(tmp_path, "x = 1", BUSY.format(0.3) + "\nchild.kill(), child.wait()", "print(x)") as run:
+    with running(tmp_path, "x = 1", BUSY.format(0.3) + "\nchild.kill()\nend = child.wait()", "print(x)") as run:
         before = run.path.read_bytes()
         STAGES[stage](run)
         time.sleep(moments.uniform(0, 0.8))

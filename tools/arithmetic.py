@@ -53,7 +53,7 @@ ARITHMETICS: dict[str, dict[str, str]] = {
         "OMP_WAIT_POLICY": "passive",
     },
 }
-UNIT = ["tests", "--ignore=tests/site", "--ignore=tests/notebooks"]
+UNIT = ["tests", "--ignore=tests/site"]  # pages do no arithmetic
 NOTEBOOKS = "tests/notebooks/test_nbval.py"
 RECORDS = ROOT / "_build" / "arithmetic"
 LEAST_SLACK, LISTED = 10.0, 10
@@ -64,6 +64,14 @@ Rows = dict[tuple[Any, ...], dict[str, Any]]
 
 
 # --- Running ----------------------------------------------------------------------------------------------------------
+
+
+def chosen(name: str, notebooks: bool) -> list[str]:
+    """What runs under an arithmetic where nothing else is said: everything but the pages, and perhaps the notebooks.
+
+    To name a file on pytest's command line does not bring back what is ignored there.
+    """
+    return UNIT if notebooks and name != "threads" else [*UNIT, f"--ignore={NOTEBOOKS}"]
 
 
 def run(name: str, records: Path, tests: list[str], workers: int, cwd: Path = ROOT) -> list[str]:
@@ -230,9 +238,7 @@ def main(arguments: list[str] | None = None) -> int:
         return 2
     failed: dict[str, list[str]] = {}
     for place, name in enumerate([] if options.report else names, start=1):
-        tests = [*options.tests, *more] if options.tests else [*UNIT, *more]
-        if not options.tests and not options.no_notebooks and name != "threads":
-            tests.append(NOTEBOOKS)
+        tests = [*(options.tests or chosen(name, not options.no_notebooks)), *more]
         setting = " ".join(f"{key}={value}" for key, value in ARITHMETICS[name].items()) or "as this machine is"
         print(f"\n=== {place} of {len(names)}: {name} ({setting}) ===", flush=True)
         started = time.monotonic()

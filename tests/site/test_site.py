@@ -42,17 +42,8 @@ class Visit:
     night: float = 255.0  # brightness of the background in dark mode
 
 
-def _picture(page: Page, name: str, mode: str) -> None:
-    SCREENSHOTS.mkdir(parents=True, exist_ok=True)
-    width, height = page.evaluate("[document.documentElement.clientWidth, document.documentElement.scrollHeight]")
-    page.screenshot(
-        path=SCREENSHOTS / f"{Path(name).name}-{mode}.jpg",
-        full_page=True,
-        clip={"x": 0, "y": 0, "width": width, "height": min(height, TALLEST)},
-        quality=70,
-        type="jpeg",
-        animations="disabled",
-    )
+def _darken(page: Page) -> None:
+    page.evaluate("Object.assign(document.documentElement.dataset, {mode: 'dark', theme: 'dark'})")
 
 
 def _open(page: Page, address: str, size: ViewportSize) -> None:
@@ -70,14 +61,11 @@ def _look(page: Page, traffic: checks.Traffic, address: str, name: str) -> Visit
     visit.faults["light"] = checks.faint_text(page)
     visit.faults["wide on a desktop"] = checks.overflow(page)
     visit.buttons = page.eval_on_selector_all(".article-header-buttons a", "links => links.map(a => a.href)")
-    _picture(page, name, "desktop")
-    page.evaluate("Object.assign(document.documentElement.dataset, {mode: 'dark', theme: 'dark'})")
+    _darken(page)
     visit.night = checks.brightness(page)
     visit.faults["dark"] = checks.faint_text(page)
-    _picture(page, name, "dark")
     _open(page, url, PHONE)
     visit.faults["wide on a phone"] = checks.overflow(page)
-    _picture(page, name, "phone")
     visit.faults["outside"] = traffic.outside()
     visit.faults["failed"] = list(traffic.failed)
     visit.faults["console"] = list(traffic.complaints)
@@ -266,3 +254,30 @@ def test_pages_read_without_scripts(browser: Browser, address: str) -> None:
     context.close()
     assert not faults, "\n".join(faults)
     assert stills > 0, "no chapter holds an animation"
+
+
+def _picture(page: Page, name: str, mode: str) -> None:
+    SCREENSHOTS.mkdir(parents=True, exist_ok=True)
+    width, height = page.evaluate("[document.documentElement.clientWidth, document.documentElement.scrollHeight]")
+    page.screenshot(
+        path=SCREENSHOTS / f"{Path(name).name}-{mode}.jpg",
+        full_page=True,
+        clip={"x": 0, "y": 0, "width": width, "height": min(height, TALLEST)},
+        quality=70,
+        type="jpeg",
+        animations="disabled",
+    )
+
+
+@pytest.mark.slow  # it checks nothing that the others do not: it is for people, who look at what was taken
+@pytest.mark.parametrize("name", PAGES)
+def test_a_picture_of_every_page_is_taken(name: str, page: Page, address: str) -> None:
+    """In `_build/screenshots`: desktop, dark and phone."""
+    _open(page, f"{address}/{name}.html", DESKTOP)
+    _picture(page, name, "desktop")
+    _darken(page)
+    _picture(page, name, "dark")
+    _open(page, f"{address}/{name}.html", PHONE)
+    _picture(page, name, "phone")
+    for mode in ("desktop", "dark", "phone"):
+        assert (SCREENSHOTS / f"{Path(name).name}-{mode}.jpg").stat().st_size > 10_000

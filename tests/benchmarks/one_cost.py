@@ -1,4 +1,4 @@
-"""Seconds and peak memory of one meta-gradient, in a process of its own: `python -m tests.benchmarks.cost 20 0 3`."""
+"""Seconds and peak memory of a meta-gradient, in its own process: `python -m tests.benchmarks.one_cost 20 0 3`."""
 
 from __future__ import annotations
 
