@@ -5,9 +5,13 @@ Tasks are independent, so the gradient of the summed loss holds every task's own
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import Any
+
 import torch
 from torch import Tensor
 
+from .given import check_result
 from .policies.mlp import MLPPolicy
 from .types import Diverged, LossFunction, Params, Rollout
 
@@ -120,6 +124,55 @@ def sampling_term(log_prob: Tensor, support: Rollout, query: Rollout) -> Tensor:
     # less the mean of the other tasks
     gain = paid if n == 1 else (paid - paid.mean()) * n / (n - 1)
     return -gain * (log_prob * support.mask).sum((1, 2))
+
+
+def gradients(loss: Tensor, params: Params) -> Params:
+    """The gradient of one number in every parameter: zeros where it requires none, or where the loss does not use it.
+
+    Raises:
+        ValueError: if the loss uses none of them.
+    """
+    moving = {name: p for name, p in params.items() if p.requires_grad}
+    grads = torch.autograd.grad(loss, list(moving.values()), allow_unused=True)
+    check_used(grads)
+    found = dict(zip(moving, grads, strict=True))
+    return {
+        name: torch.zeros_like(p) if (g := found.get(name)) is None else g
+        for name, p in params.items()
+    }
+
+
+def check_used(grads: Sequence[Tensor | None]) -> None:
+    """Refuses gradients of which there is none: the loss was computed from other parameters."""
+    if all(g is None for g in grads):
+        raise ValueError(
+            "the loss uses none of the parameters that it is given: compute it from "
+            "the argument `params`, not from policy.params()."
+        )
+
+
+def check_losses(loss: Any, num_tasks: int) -> Tensor:
+    """What a loss function gave, if it is one number for each task, `[N]`, with a gradient.
+
+    A mean over tasks would divide the rate of the inner step by their number, without a word.
+
+    Raises:
+        ValueError: if it is of another shape or type, or depends on no parameter.
+    """
+    found = check_result(
+        loss, {"N": num_tasks}, "the loss",
+        "one number for each task. A mean over episodes and steps ends in "
+        ".mean((1, 2)); the mean over tasks belongs to the outer loop, and would "
+        "divide the inner rate by N.",
+    )  # fmt: skip
+    if not found.is_floating_point():
+        raise ValueError(f"the loss is of type {found.dtype}: real numbers are needed.")
+    if not found.requires_grad:
+        raise ValueError(
+            "the loss carries no gradient: look for .detach(), .item(), .data, numpy "
+            "or torch.no_grad on its way from the parameters."
+        )
+    return found
 
 
 def check_loss(loss: Tensor, where: str) -> None:

@@ -13,6 +13,7 @@ import torch.autograd.forward_ad as forward_ad
 from torch import Tensor
 from torch.optim.lr_scheduler import LinearLR
 
+from .given import check_callable, check_result, described, number
 from .losses import check_loss
 from .types import Params
 
@@ -20,6 +21,10 @@ forward: Any = forward_ad  # which has no types
 
 #: Multiplies a vector by a matrix that nobody writes down.
 Product = Callable[[Tensor], Tensor]
+
+
+#: What a product gives, for a message.
+VECTOR = "a vector as long as the one that it is given."
 
 
 class ClippedAdam:
@@ -113,13 +118,14 @@ def conjugate_gradient(
 
     Source: Hestenes and Stiefel (1952), section 3.
     """
+    check_callable(product=product)
     x, residual = torch.zeros_like(b), b.clone()
     direction, square = b.clone(), b @ b
     enough = tolerance * square
     for _ in range(iterations):
         if square <= enough:
             break
-        image = product(direction)
+        image = check_result(product(direction), {"D": len(b)}, "product", VECTOR)
         length = square / (direction @ image)
         x = x + length * direction
         residual = residual - length * image
@@ -128,6 +134,7 @@ def conjugate_gradient(
     return x
 
 
+@torch.inference_mode(False)  # gradients are on, wherever this is called
 def gauss_newton_product(
     outputs: Callable[[Params], Params],
     loss: Callable[[Params], Tensor],
@@ -149,15 +156,18 @@ def gauss_newton_product(
 
     Source: Schraudolph (2002), "Fast curvature matrix-vector products", section 3; Pearlmutter (1994).
     """
-    leaves = {name: p.detach().requires_grad_() for name, p in params.items()}
+    leaves = {name: p.detach().clone().requires_grad_() for name, p in params.items()}
     built = outputs(leaves)
+    _check_outputs(built)
     names, at = list(built), [out.detach() for out in built.values()]
 
     def loss_of(*given: Tensor) -> Tensor:
-        return loss(dict(zip(names, given, strict=True)))
+        found = loss(dict(zip(names, given, strict=True)))
+        return check_result(found, {}, "loss", "one number for all outputs.")
 
     slope = torch.func.grad(loss_of, argnums=tuple(range(len(at))))
 
+    @torch.inference_mode(False)
     def product(vector: Tensor) -> Tensor:
         with forward.dual_level():
             duals = {
@@ -179,6 +189,15 @@ def gauss_newton_product(
         return torch.cat([p.reshape(-1) for p in pulled])
 
     return product
+
+
+def _check_outputs(built: Any) -> None:
+    good = isinstance(built, dict) and built
+    if not good or not all(isinstance(out, Tensor) for out in built.values()):
+        raise ValueError(
+            f"outputs gave {described(built)}: a dict of tensors is needed, such as "
+            "policy.distribution(...) gives."
+        )
 
 
 def line_search(
@@ -204,8 +223,19 @@ def line_search(
     """
     for k in range(tries):
         candidate = start + 0.5**k * step
-        loss, kl = judge(candidate)
+        loss, kl = _two_numbers(judge(candidate))
         # False as well where one of them is not a number
         if loss < before and kl <= max_kl:
             return candidate, kl, True
     return start, 0.0, False
+
+
+def _two_numbers(judged: Any) -> tuple[float, float]:
+    both = judged if isinstance(judged, tuple | list | Tensor) else ()
+    loss, kl = map(number, both) if len(both) == 2 else (None, None)
+    if loss is None or kl is None:
+        raise ValueError(
+            f"judge gave {described(judged)}: two numbers are needed, the loss and the "
+            "KL divergence."
+        )
+    return loss, kl

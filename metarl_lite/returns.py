@@ -11,6 +11,7 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
+from .given import real
 from .types import Rollout
 
 
@@ -241,7 +242,7 @@ def with_advantages(
 
 def _check_unit(**values: float) -> None:
     for name, value in values.items():
-        if not 0 <= value <= 1:
+        if not 0 <= real(value) <= 1:
             raise ValueError(
                 f"{name} = {value}: it must lie between 0 and 1, such as {name}=0.99."
             )

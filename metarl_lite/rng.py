@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import torch
 
+from .given import integer
+
 
 def generator(seed: int, device: str | torch.device = "cpu") -> torch.Generator:
     """A generator with the given seed: equal seeds give equal numbers, to the bit.
@@ -12,24 +14,32 @@ def generator(seed: int, device: str | torch.device = "cpu") -> torch.Generator:
     numpy and Python are neither read nor changed. All that is drawn lands on the generator's device.
 
     Args:
-        seed: a non-negative integer.
+        seed: a non-negative integer of at most 64 bits.
         device: where the generator, and what is drawn from it, lives.
 
     Raises:
-        ValueError: if the seed is not a non-negative integer.
+        ValueError: if the seed is no such integer, or there is no such device.
     """
-    if isinstance(seed, bool) or not isinstance(seed, int) or seed < 0:
+    plain = integer(seed)
+    if plain is None or not 0 <= plain < 2**64:
         raise ValueError(
-            f"seed = {seed!r}: a non-negative integer is needed, such as generator(0)."
+            f"seed = {seed!r}: a non-negative integer is needed, such as generator(0), "
+            "of at most 64 bits."
         )
-    return torch.Generator(device=device).manual_seed(seed)
+    try:
+        return torch.Generator(device=device).manual_seed(plain)
+    except (RuntimeError, TypeError) as error:
+        raise ValueError(
+            f"device = {device!r}: a device that is here is needed, such as 'cpu' "
+            f"({str(error).splitlines()[0]:.100})."
+        ) from None
 
 
 def uniform(
     shape: tuple[int, ...], gen: torch.Generator, dtype: torch.dtype
 ) -> torch.Tensor:
     """Independent numbers from U[0, 1) on the generator's device."""
-    _check(gen)
+    check_generator(gen)
     return torch.rand(shape, generator=gen, device=gen.device, dtype=dtype)
 
 
@@ -37,11 +47,12 @@ def normal(
     shape: tuple[int, ...], gen: torch.Generator, dtype: torch.dtype
 ) -> torch.Tensor:
     """Independent standard normal numbers on the generator's device."""
-    _check(gen)
+    check_generator(gen)
     return torch.randn(shape, generator=gen, device=gen.device, dtype=dtype)
 
 
-def _check(gen: torch.Generator) -> None:
+def check_generator(gen: torch.Generator) -> None:
+    """Refuses a seed, or nothing, where a generator is needed."""
     if not isinstance(gen, torch.Generator):
         raise ValueError(
             f"gen = {gen!r}: chance comes from a torch.Generator, such as generator(0)."

@@ -7,11 +7,12 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
+from .given import counts
 from .policies.base import Policy
 from .policies.gru import GRUPolicy
 from .policies.mlp import MLPPolicy
 from .ram import check_memory
-from .tasks.base import TaskDistribution, check_kind, check_positive
+from .tasks.base import TaskDistribution, check_kind
 from .tasks.door import admit, check_batch
 from .tasks.promises import check_members
 from .types import Params, Rollout, Task
@@ -50,7 +51,9 @@ def draw_noise(
 
     Source: Ng and Jordan (2000) for fixing the chance of a simulator; Schulman et al. (2015), section 5.2.
     """
-    check_positive(num_tasks=num_tasks, episodes=episodes, copies=copies)
+    num_tasks, episodes, copies = counts(
+        num_tasks=num_tasks, episodes=episodes, copies=copies
+    )
     shape = (episodes, tasks.horizon)
     _check_size(tasks, policy, num_tasks * copies, episodes)
     reset = tasks.draw_reset((num_tasks, episodes), gen).repeat_interleave(copies, 0)

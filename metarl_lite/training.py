@@ -14,8 +14,10 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
+import torch
 from tqdm import tqdm
 
+from .given import check_callable, described, truth
 from .ram import keep_freed_memory
 from .state import State
 from .tasks.base import check_positive
@@ -60,17 +62,21 @@ def train(
         The trained policy and the history.
 
     Raises:
-        ValueError: if the checkpoint holds another run, or a leg from which this one cannot go on.
+        ValueError: if the checkpoint holds another run, or a leg from which this one cannot go on; or if the callback
+            gives what is neither a truth value nor None.
         Diverged: if a number is not finite; the error names the iteration and carries the last good policy.
         NotSaved: if the checkpoint cannot be written; the error carries what was trained.
     """
     keep_freed_memory()
     check_positive(every=every)
+    if callback is not None:
+        check_callable(callback=callback)
     state.restore(checkpoint)
     iterations, good, stop = state.config["iterations"], _copied(state), False
     bar = tqdm(total=iterations, initial=state.iteration, desc=name, leave=False)
     try:
-        with bar, _signals_noted() as signals:
+        # Gradients are on, wherever this is called.
+        with bar, _signals_noted() as signals, torch.inference_mode(False):
             if state.iteration < iterations:
                 _keep(name, state, checkpoint)  # where it cannot be, that is known now
             while state.iteration < iterations and not (stop or signals.came):
@@ -96,11 +102,20 @@ def train(
 
 
 def _ends(callback: Callback | None, state: State, good: Params) -> bool:
-    """Whether the callback ends training."""
+    """Whether the callback ends training; a ValueError for an answer that says neither, such as a loss."""
     if callback is None:
         return False
     policy = state.policy.replace(good)
-    return bool(callback(state.iteration - 1, policy, state.history))
+    answer = callback(state.iteration - 1, policy, state.history)
+    if answer is None:
+        return False
+    ends = truth(answer)
+    if ends is None:
+        raise ValueError(
+            f"the callback gave {described(answer)}: True ends training, and False or "
+            "None goes on."
+        )
+    return ends
 
 
 def _copied(state: State) -> Params:

@@ -15,10 +15,12 @@ Every batch is laid out as `[N, E, T, ...]`:
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Any
 
 from torch import Tensor
+
+from .given import ordinary
 
 #: Parameters of a policy by name. Inside the two loops every tensor has a leading task
 #: dimension `[N, ...]`.
@@ -104,6 +106,13 @@ class Rollout:
     last_observations: Tensor  # [N, E, O] what was seen after the last step
     advantages: Tensor | None = None  # [N, E, T] filled in by `with_advantages`
     memories: Tensor | None = None  # [N, L, H] of `trial`, after each step's input
+
+    def __post_init__(self) -> None:
+        # Who plays under torch.inference_mode may still learn from it afterwards.
+        for field in fields(self):
+            value = getattr(self, field.name)
+            if isinstance(value, Tensor) and value.is_inference():
+                object.__setattr__(self, field.name, ordinary(value))
 
     def done(self) -> Tensor:
         """Whether the episode was over after each step, `[N, E, T]`: ended by the dynamics, then or before, or by T."""

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 import metarl_lite
+from tests.notebooks import miniature
 from tools import setup_cell as tool
 from tools.set_repo import ROOT
 from tools.setup_cell import setup_cell
@@ -66,7 +67,7 @@ def test_where_the_package_is_there_nothing_is_printed_or_fetched() -> None:
 def test_it_is_short_and_names_what_it_installs(release: str) -> None:
     cell = setup_cell(release=release)
     lines = cell.splitlines()
-    assert len(lines) <= 28
+    assert len(lines) <= 34  # as any cell
     assert max(map(len, lines)) <= 88
     assert "--no-deps" in cell
     assert ("@main" in cell) == ("has no tag yet" in cell) == release.endswith("dev0")
@@ -104,11 +105,69 @@ def test_the_page_of_a_development_version_installs_main_and_says_so(tmp_path: P
     assert command.endswith("@main")
 
 
-def test_a_dependency_that_is_too_old_is_named_before_anything_is_installed(tmp_path: Path) -> None:
-    folder = tmp_path / "matplotlib-3.9.2.dist-info"
+def old_dependency(site: Path, name: str, version: str) -> None:
+    """A package of which nothing is there but what an installer writes down; to import it raises."""
+    folder = site / f"{name}-{version}.dist-info"
     folder.mkdir()
-    (folder / "METADATA").write_text("Metadata-Version: 2.1\nName: matplotlib\nVersion: 3.9.2\n", encoding="utf-8")
+    (folder / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n", encoding="utf-8")
+    (site / f"{name}.py").write_text(f"from {name} import what_only_a_newer_one_has\n", encoding="utf-8")
+
+
+@pytest.mark.parametrize("before", [None, "0.3.0", "0.4.0", "9.0.0"])
+@pytest.mark.parametrize(
+    ("name", "version", "need"),
+    [
+        ("matplotlib", "3.9.2", "matplotlib>=3.10"),
+        ("gymnasium", "0.29.1", "gymnasium>=1.1"),
+        ("torch", "2.5.1+cpu", "torch>=2.6"),
+        ("numpy", "1.26.4", "numpy>=2.0"),
+        ("numpy", "2.0.0rc1", "numpy>=2.0"),
+    ],
+)
+def test_a_dependency_that_is_too_old_is_named_whatever_else_is_there(
+    tmp_path: Path, before: str | None, name: str, version: str, need: str
+) -> None:
+    """Before anything is imported that would not bear it, and before anything is installed."""
+    old_dependency(tmp_path, name, version)
+    if before:
+        old_package(tmp_path, before)
+        (tmp_path / "metarl_lite" / "old.py").write_text(f"import {name}\n", encoding="utf-8")
     done = run(tmp_path, setup_cell(release="0.4.0"))
     assert done.returncode == 1
-    assert "matplotlib 3.9.2, too old: %pip install 'matplotlib>=3.10', restart" in done.stderr
+    (error,) = done.stderr.splitlines()[-1:]
+    assert error == (
+        f"ImportError: {name} {version} (0: missing), too old: %pip install '{need}', then restart the kernel"
+    )
     assert done.stdout == ""
+
+
+def test_all_that_is_missing_or_too_old_is_named_at_once(tmp_path: Path) -> None:
+    hidden = "import importlib.metadata as m\nreal = m.distributions\n"
+    hidden += "m.distributions = lambda name: [] if name in ('tqdm', 'safetensors') else real(name=name)\n"
+    done = run(tmp_path, hidden + setup_cell(release="0.4.0"))
+    assert done.returncode == 1
+    assert "tqdm 0, safetensors 0 (0: missing)" in done.stderr
+    assert "%pip install 'tqdm>=4.66' 'safetensors>=0.4.3', then restart the kernel" in done.stderr
+
+
+@pytest.mark.parametrize("version", ["2.6.0", "2.6.0+cu124", "2.10.1", "3.0.0.dev20261101"])
+def test_a_dependency_that_is_new_enough_is_left_in_peace(tmp_path: Path, version: str) -> None:
+    old_package(tmp_path, "0.4.0")
+    folder = tmp_path / f"torch-{version}.dist-info"
+    folder.mkdir()
+    (folder / "METADATA").write_text(f"Metadata-Version: 2.1\nName: torch\nVersion: {version}\n", encoding="utf-8")
+    done = run(tmp_path, setup_cell(release="0.4.0"))
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+
+
+def test_one_command_writes_it_into_every_notebook_and_touches_nothing_else(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    first, second = miniature.book(tmp_path, ["08_first", "08b_second"])
+    stored = first.read_bytes(), second.read_bytes()
+    first.write_text(first.read_text(encoding="utf-8").replace("import subprocess", "import os", 1), encoding="utf-8")
+    assert first.read_bytes() != stored[0]
+    assert tool.main(tmp_path) == [first]
+    assert capsys.readouterr().out == "book/08_first.ipynb\n"
+    assert (first.read_bytes(), second.read_bytes()) == stored
+    assert tool.main(tmp_path) == []

@@ -1,4 +1,7 @@
-"""The setup cell, the same in every notebook: `tools.execute` writes it into the cell tagged "setup"."""
+"""The setup cell, the same in every notebook: `tools.execute` writes it into the cell tagged "setup".
+
+So does `python -m tools.setup_cell`, without running anything: the cell prints nothing, so no output changes with it.
+"""
 
 from __future__ import annotations
 
@@ -8,27 +11,32 @@ from pathlib import Path
 
 from tools.set_repo import ROOT, current
 
-# Where the package is there and new enough, as in a clone, none of this prints or fetches anything. It is imported and
-# asked for its version: what an editable installation says of itself is the version on the day that it was installed.
+# Where everything is there and new enough, as in a clone, none of this prints or fetches anything. Dependencies come
+# first: to import the package with an old one would be an error that says nothing of versions. One that is already
+# imported cannot be replaced in a running kernel, so the student is asked. The package itself is imported and asked for
+# its version: what an editable installation says of itself is the version on the day that it was installed.
 TEXT = """\
 import subprocess
 import sys
 from importlib import invalidate_caches, metadata
 
-import torch
 from packaging.version import Version
 
+lacking = {{}}  # what is missing, or older than the chapter needs
+for need in {needs}:
+    name, lowest = need.split(">=")
+    have = [found.version for found in metadata.distributions(name=name)] or ["0"]
+    if Version(have[0]) < Version(lowest):
+        lacking[f"'{{need}}'"] = f"{{name}} {{have[0]}}"
+if lacking:
+    raise ImportError(f"{{', '.join(lacking.values())}} (0: missing), too old: "
+                      f"%pip install {{' '.join(lacking)}}, then restart the kernel")
 try:
     import metarl_lite
     ready = Version(metarl_lite.__version__) >= Version("{version}")
 except ImportError:
     ready = False
 if not ready:  # on Colab, say
-    for need in {needs}:
-        name, lowest = need.split(">=")
-        have = metadata.version(name)
-        if Version(have) < Version(lowest):
-            raise ImportError(f"{{name}} {{have}}, too old: %pip install '{{need}}', restart")
 {notice}    source = "git+{url}@{reference}"
     pip = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps"]
     subprocess.run([*pip, source], check=True)
@@ -36,6 +44,7 @@ if not ready:  # on Colab, say
         del sys.modules[name]  # an older one that this kernel has imported
     invalidate_caches()
 
+import torch
 torch.set_num_threads(1)  # small networks: one thread is fastest and repeats to the bit"""
 NOTICE = """\
     print("{version} has no tag yet: this is the branch main, and numbers may differ")
@@ -87,4 +96,24 @@ def needs(root: Path = ROOT) -> list[str]:
 def _broken(words: list[str]) -> str:
     middle = (len(words) + 1) // 2
     halves = [", ".join(f'"{word}"' for word in part) for part in (words[:middle], words[middle:])]
-    return f"({halves[0]},\n                 {halves[1]})"
+    return f"({halves[0]},\n             {halves[1]})"
+
+
+def main(root: Path = ROOT) -> list[Path]:
+    """The command: the notebooks in which the cell was another one, and now is this."""
+    from tools import contents, notebook_format  # which import this module
+
+    changed = []
+    for path in contents.notebooks(root):
+        before = path.read_text(encoding="utf-8")
+        after = notebook_format.dumps(notebook_format.normalise(notebook_format.parse(before)))
+        if after != before:
+            notebook_format.write(path, after)
+            changed.append(path)
+    for path in changed:
+        print(path.relative_to(root).as_posix())
+    return changed
+
+
+if __name__ == "__main__":
+    main()

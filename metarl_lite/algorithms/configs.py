@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
+from ..given import integer, number, truth
 from ..losses import LOSSES
 
 #: What `MAMLConfig.algorithm` may be.
@@ -18,60 +19,65 @@ UPDATES = ("a2c", "ppo")
 class Rule(NamedTuple):
     """What a field may be, and how a message says it."""
 
+    plain: Callable[[Any], Any]  # the value as Python's own, None where it has none
     holds: Callable[[Any], bool]
     wanted: str  # {name} stands for the field
-
-
-def _is_number(value: Any) -> bool:
-    # True and False are integers to Python, and a mistake here.
-    return isinstance(value, int | float) and not isinstance(value, bool)
-
-
-def _is_count(value: Any) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool)
+    or_none: bool = False  # whether None is a value
 
 
 COUNT = Rule(
-    lambda v: _is_count(v) and v >= 1,
-    "a positive integer is needed, such as {name}=20.",
+    integer, lambda v: v >= 1, "a positive integer is needed, such as {name}=20."
 )
 STEPS = Rule(
-    lambda v: _is_count(v) and v >= 0,
-    "0 (no adaptation) or a positive integer is needed.",
+    integer, lambda v: v >= 0, "0 (no adaptation) or a positive integer is needed."
 )
 POSITIVE = Rule(
-    lambda v: _is_number(v) and 0 < v < math.inf,
+    number,
+    lambda v: 0 < v < math.inf,
     "a positive number is needed, such as {name}=0.1.",
 )
 NOT_NEGATIVE = Rule(
-    lambda v: _is_number(v) and 0 <= v < math.inf,
+    number,
+    lambda v: 0 <= v < math.inf,
     "a number of at least 0 is needed, such as {name}=0.001, or 0 for none.",
 )
 SHARE = Rule(
-    lambda v: _is_number(v) and 0 <= v <= 1,
+    number,
+    lambda v: 0 <= v <= 1,
     "it must lie between 0 and 1, such as {name}=0.99.",
 )
-SWITCH = Rule(lambda v: isinstance(v, bool), "True or False is needed.")
+SWITCH = Rule(truth, lambda v: True, "True or False is needed.")
 
 
 def optional(rule: Rule) -> Rule:
     """The same, or None."""
-    return Rule(lambda v: v is None or rule.holds(v), f"None, or {rule.wanted}")
+    return rule._replace(wanted=f"None, or {rule.wanted}", or_none=True)
 
 
 def one_of(*names: str) -> Rule:
     """One of these names."""
     known = ", ".join(map(repr, names))
-    return Rule(lambda v: isinstance(v, str) and v in names, f"choose one of {known}.")
+    return Rule(_text, lambda v: v in names, f"choose one of {known}.")
+
+
+def _text(value: Any) -> str | None:
+    return str(value) if isinstance(value, str) else None
 
 
 def check_fields(config: Any, rules: dict[str, Rule]) -> None:
-    """Refuses the first field that breaks its rule, by its name and value."""
+    """Refuses the first field that breaks its rule, by name and value, and keeps the others as Python's own.
+
+    So a number of numpy is a number, and a configuration can be written as JSON and compared with one that was.
+    """
     for name, rule in rules.items():
         value = getattr(config, name)
-        if not rule.holds(value):
+        if value is None and rule.or_none:
+            continue
+        plain = rule.plain(value)
+        if plain is None or not rule.holds(plain):
             wanted = rule.wanted.replace("{name}", name)
             raise ValueError(f"{name} = {value!r}: {wanted}")
+        object.__setattr__(config, name, plain)  # frozen for everybody else
 
 
 @dataclass(frozen=True)

@@ -5,12 +5,16 @@ Source: Finn, Abbeel and Levine (2017), algorithm 3.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
-from ..losses import LOSSES, check_loss
+from ..given import as_floats, check_callable, number, ordinary, severed
+from ..losses import LOSSES, check_loss, check_losses, check_used
 from ..policies.mlp import MLPPolicy
 from ..returns import with_advantages
 from ..rollout import Noise, rollout
@@ -23,12 +27,13 @@ from .configs import MAMLConfig
 Rates = dict[str, float | Tensor]
 
 
+@torch.inference_mode(False)  # gradients are on, wherever this is called
 def adapt(
     policy: MLPPolicy,
     params: Params,
     batch: Rollout,
     loss_fn: LossFunction,
-    lr: float | Rates,
+    lr: float | Tensor | Rates,
     create_graph: bool = True,
 ) -> Params:
     r"""One gradient step for every task by itself: the inner loop of MAML.
@@ -38,32 +43,128 @@ def adapt(
     The result stays a differentiable function of `params`. With `create_graph=False` the inner gradient counts as a
     constant, and the outer gradient through the step is the first-order one.
 
+    A parameter that the loss does not use stays as it is. So does one that requires no gradient, a frozen layer; but
+    where none of them requires one, as after `load`, all of them move.
+
     Args:
         policy: the network.
         params: leaves `[N, ...]`.
         batch: what the loss is computed from.
         loss_fn: `loss_fn(policy, params, batch)` gives `[N]`.
-        lr: alpha; or a rate for each parameter by name, and then parameters that are not named stay as they are.
+        lr: alpha; or a rate for each parameter by name, and then parameters that are not named stay as they are. A
+            rate is a number, or a tensor that broadcasts to its parameter.
         create_graph: keep the graph of the gradient, for second derivatives.
 
     Returns:
         New parameters, leaves `[N, ...]`; the given ones are unchanged.
 
     Raises:
+        ValueError: if the loss is not one number for each task, a rate has no parameter or does not fit it, or the
+            parameters have no task dimension.
         Diverged: if the loss of a task is not finite.
 
     Source: Finn et al. (2017), equation 1.
     """
-    loss = loss_fn(policy, params, batch)  # [N]
+    params = learnable(params)
+    rates, num_tasks = rates_of(params, lr), tasks_of(params)
+    check_callable(loss_fn=loss_fn)
+    loss = check_losses(loss_fn(policy, params, batch), num_tasks)  # [N]
     check_loss(loss, "before an inner step")
-    rates = lr if isinstance(lr, dict) else dict.fromkeys(params, lr)
     grads = torch.autograd.grad(
-        loss.sum(), [params[name] for name in rates], create_graph=create_graph
-    )
+        loss.sum(), [params[name] for name in rates],
+        create_graph=create_graph, allow_unused=True,
+    )  # fmt: skip
+    check_used(grads)
     steps = {
-        name: rate * g for (name, rate), g in zip(rates.items(), grads, strict=True)
+        name: rate * g
+        for (name, rate), g in zip(rates.items(), grads, strict=True)
+        if g is not None
     }
     return {name: p - steps[name] if name in steps else p for name, p in params.items()}
+
+
+def learnable(params: Params) -> Params:
+    """The parameters, as a graph can begin with them: where none requires a gradient, all of them begin to.
+
+    Raises:
+        ValueError: if these are no parameters.
+    """
+    if not (isinstance(params, Mapping) and params) or not all(
+        isinstance(p, Tensor) for p in params.values()
+    ):
+        raise ValueError(
+            "params are a dict of tensors by name, such as "
+            "tile(policy.params(), num_tasks)."
+        )
+    params = {
+        name: p.detach() if severed(p) else ordinary(p) for name, p in params.items()
+    }
+    if any(p.requires_grad for p in params.values()):
+        return params
+    return {name: p.detach().requires_grad_() for name, p in params.items()}
+
+
+def tasks_of(params: Params) -> int:
+    """N, the tasks that parameters `[N, ...]` are for.
+
+    Raises:
+        ValueError: if they are not for equally many tasks.
+    """
+    sizes = {p.shape[0] if p.ndim else None for p in params.values()}
+    size = sizes.pop()
+    if sizes or size is None:
+        shapes = {name: list(p.shape) for name, p in params.items()}
+        raise ValueError(
+            f"params of shapes {shapes}: one set for each task is needed, [N, ...] of "
+            "one N: tile(policy.params(), num_tasks)."
+        )
+    return size
+
+
+def rates_of(params: Params, lr: float | Tensor | Rates) -> Rates:
+    """The rate of every parameter that moves, each as a number or a tensor that fits.
+
+    Raises:
+        ValueError: for a rate without a parameter, one that does not fit, or if nothing would move.
+    """
+    given = lr if isinstance(lr, Mapping) else dict.fromkeys(params, lr)
+    if unknown := sorted(given.keys() - params.keys()):
+        raise ValueError(
+            f"lr names {', '.join(map(repr, unknown))}, but the parameters are "
+            f"{', '.join(map(repr, params))}: a rate goes by its parameter's name."
+        )
+    rates = {
+        name: _rate(name, rate, params[name])
+        for name, rate in given.items()
+        if params[name].requires_grad
+    }
+    if not rates:
+        raise ValueError(
+            f"lr = {lr!r} moves no parameter: name one that requires a gradient, or "
+            "give one rate for all, such as lr=0.1."
+        )
+    return rates
+
+
+def _rate(name: str, rate: Any, p: Tensor) -> float | Tensor:
+    """A rate that fits its parameter; a tensor keeps its graph, for it may be learned."""
+    if isinstance(rate, np.ndarray | list | tuple):
+        rate = as_floats(rate, f"the rate of {name!r}")
+    if not isinstance(rate, Tensor) or rate.dtype == torch.bool or rate.is_complex():
+        plain = number(rate)
+        if plain is None or not math.isfinite(plain):
+            raise ValueError(
+                f"the rate of {name!r} is {rate!r}: a finite number is needed, such as "
+                "lr=0.1, or a tensor that fits the parameter."
+            )
+        return plain
+    sizes = zip(reversed(rate.shape), reversed(p.shape), strict=False)
+    if rate.ndim > p.ndim or any(mine not in (1, its) for mine, its in sizes):
+        raise ValueError(
+            f"the rate of {name!r} has shape {list(rate.shape)}, which does not fit "
+            f"{list(p.shape)}: a number, or a tensor that broadcasts to it, is needed."
+        )
+    return ordinary(rate).to(p.dtype)
 
 
 def one_rate(params: Params, alpha: float) -> Rates:
@@ -73,21 +174,27 @@ def one_rate(params: Params, alpha: float) -> Rates:
 
 def last_layer_rate(params: Params, alpha: float) -> Rates:
     """ANIL, "almost no inner loop": only the last layer moves. Source: Raghu et al. (2020), section 4."""
-    last = max(int(name[1:]) for name in params if name[0] == "w")
+    named = [name[1:] for name in params if name.startswith("w")]
+    layers = [int(number) for number in named if number.isdigit()]
+    if not layers:
+        raise ValueError(
+            "these parameters have no layers w0, w1, ...: ANIL moves the last layer of "
+            "an MLPPolicy."
+        )
+    last = max(layers)
     return dict.fromkeys([f"w{last}", f"b{last}"], alpha)
 
 
 def learned_rates(params: Params, alpha: float) -> Rates:
     """Meta-SGD: every single weight has a rate of its own, learned with it. Source: Li et al. (2017), equation 2."""
-    rates: Rates = {
-        name: params[f"lr_{name}"] for name in params if f"lr_{name}" in params
-    }
-    if not rates:
+    own = [name for name in params if not name.startswith("lr_")]
+    missing = [name for name in own if f"lr_{name}" not in params]
+    if missing:
         raise ValueError(
-            "this policy carries no learned rates: train it with maml, or add them: "
-            "policy.with_rates(0.1)."
+            f"this policy carries no learned rates of {', '.join(missing)}: train it "
+            "with maml, or add them: policy.with_rates(0.1)."
         )
-    return rates
+    return {name: params[f"lr_{name}"] for name in own}
 
 
 def step_sizes(params: Params, config: MAMLConfig, step: int = 0) -> Rates:
@@ -123,6 +230,7 @@ def sample(
     return with_advantages(batch, config.discount, config.gae_lambda, config.normalise)
 
 
+@torch.inference_mode(False)  # gradients are on, wherever this is called
 def inner_loop(
     tasks: TaskDistribution,
     policy: MLPPolicy,

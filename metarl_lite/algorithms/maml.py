@@ -14,18 +14,21 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from ..given import counts
 from ..policies.mlp import MLPPolicy
 from ..rollout import Noise, draw_noise
 from ..state import History, State, identity
-from ..tasks.base import TaskDistribution, check_kind, check_positive, index_task
+from ..tasks.base import TaskDistribution, check_kind, index_task
 from ..training import train
 from ..types import Params, Task
 from .configs import MAMLConfig
-from .inner import mean_returns
+from .footprint import check_inner_memory
+from .inner import learnable, mean_returns
 from .outer import Proximal, Seen, TrustRegion, adam
 from .relatives import GRADIENTS, maml_gradient
 
 
+@torch.inference_mode(False)  # gradients are on, wherever this is called
 def meta_gradient(
     tasks: TaskDistribution,
     policy: MLPPolicy,
@@ -53,7 +56,8 @@ def meta_gradient(
 
     Source: Finn et al. (2017), algorithm 3, line 10.
     """
-    num_tasks = len(noise[0].action)
+    check_kind(MAMLConfig, config=config)
+    theta, num_tasks = learnable(theta), len(noise[0].action)
     chunk = config.chunk_size or num_tasks
     gradient = GRADIENTS.get(config.algorithm, maml_gradient)
     total = {name: torch.zeros_like(p) for name, p in theta.items()}
@@ -69,7 +73,7 @@ def meta_gradient(
             [drawn[part] for drawn in noise],
         )
         curves.append(mean_returns(batches))
-        for name, g in zip(theta, grads, strict=True):
+        for name, g in grads.items():
             total[name] += g / num_tasks
     return total, torch.cat(curves, 1)
 
@@ -174,12 +178,13 @@ def maml(
         The trained policy and its history. After Ctrl-C, what was trained so far.
 
     Raises:
-        ValueError: if the checkpoint belongs to another run.
+        ValueError: if an iteration needs more memory than there is, or the checkpoint belongs to another run.
         Diverged: if a loss is not finite; the error names the iteration and carries the last good policy.
         NotSaved: if the checkpoint cannot be written; the error carries what was trained.
     """
-    check_positive(leg=leg)
+    (leg,) = counts(leg=leg)
     policy = _checked(policy, config, outer)
+    check_inner_memory(tasks, policy, config, config.num_tasks, outer)
     theta = policy.params()
     update = OUTER[outer](theta, config)
     state = State(

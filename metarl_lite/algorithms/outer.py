@@ -14,7 +14,7 @@ from dataclasses import fields, replace
 import torch
 from torch import Tensor
 
-from ..losses import LOSSES, check_loss, clipped, linearised
+from ..losses import LOSSES, check_loss, clipped, gradients, linearised
 from ..optim import (
     ClippedAdam,
     conjugate_gradient,
@@ -135,8 +135,7 @@ class TrustRegion:
         chosen = policy.distribution(params, query.observations)
         log_prob = policy.log_prob_of(chosen, query.actions)
         loss = clipped(log_prob, log_prob.detach(), query).mean()
-        grads = torch.autograd.grad(loss, list(self.theta.values()))
-        gradient = to_vector(dict(zip(self.theta, grads, strict=True)))
+        gradient = to_vector(gradients(loss, self.theta))
         check_loss(gradient, "in the meta-gradient")
         step = self._direction(policy, [*support, query], gradient)
         old = detached(chosen)
@@ -248,7 +247,7 @@ class Proximal:
             kl = mean_kl(policy, old, self._before(policy, first), first.mask)
             surrogate = clipped(log_prob, acted[-1], query, config.clip).mean()
             loss = surrogate + config.kl_penalty * kl
-            norm = self.adam.step(torch.autograd.grad(loss, list(self.theta.values())))
+            norm = self.adam.step(list(gradients(loss, self.theta).values()))
         self.adam.end_iteration()
         with torch.no_grad():
             kl = mean_kl(policy, old, self._before(policy, first), first.mask)

@@ -10,10 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
-import torch
-from torch import Tensor
-
-from ..losses import LOSSES, check_loss, policy_gradient, sampling_term
+from ..losses import LOSSES, check_loss, gradients, policy_gradient, sampling_term
 from ..policies.base import tile
 from ..policies.mlp import MLPPolicy
 from ..rollout import Noise
@@ -23,7 +20,7 @@ from .configs import MAMLConfig
 from .inner import adapt, inner_loop, sample, step_sizes
 
 #: One tensor for each parameter, and the episodes after 0, 1, ... inner steps.
-Gradient = tuple[Sequence[Tensor], list[Rollout]]
+Gradient = tuple[Params, list[Rollout]]
 
 
 def maml_gradient(
@@ -47,8 +44,7 @@ def maml_gradient(
     query = sample(tasks, policy, params, task, config, noise[-1])
     loss = policy_gradient(policy, params, query)  # [N]
     check_loss(loss, f"after inner steps of size {config.inner_lr}")
-    grads = torch.autograd.grad(loss.sum(), list(theta.values()))
-    return grads, [*support, query]
+    return gradients(loss.sum(), theta), [*support, query]
 
 
 def fomaml_gradient(
@@ -72,8 +68,7 @@ def fomaml_gradient(
     query = sample(tasks, policy, params, task, config, noise[-1])
     loss = policy_gradient(policy, params, query)  # [N]
     check_loss(loss, f"after inner steps of size {config.inner_lr}")
-    grads = torch.autograd.grad(loss.sum(), list(theta.values()))
-    return grads, [*support, query]
+    return gradients(loss.sum(), theta), [*support, query]
 
 
 def reptile_gradient(
@@ -101,7 +96,7 @@ def reptile_gradient(
         policy, params, query, policy_gradient, config.inner_lr, create_graph=False
     )
     walked = {name: (start[name] - params[name]).detach().sum(0) for name in theta}
-    grads = [walked[name] / config.inner_lr for name in theta]
+    grads = {name: walked[name] / config.inner_lr for name in theta}
     return grads, [*support, query]
 
 
@@ -133,8 +128,7 @@ def e_maml_gradient(
     for log_prob, batch in zip(chosen, support, strict=True):
         loss = loss + sampling_term(log_prob, batch, query)
     check_loss(loss, f"after inner steps of size {config.inner_lr}")
-    grads = torch.autograd.grad(loss.sum(), list(theta.values()))
-    return grads, [*support, query]
+    return gradients(loss.sum(), theta), [*support, query]
 
 
 #: The gradient of each algorithm; of those that are not named, `maml_gradient`.

@@ -14,12 +14,13 @@ from typing import Any
 
 import torch
 
+from ..given import counts
 from ..optim import ClippedAdam
 from ..policies.gru import GRUPolicy
 from ..ram import check_memory
 from ..rollout import draw_noise, trial
 from ..state import History, State, identity
-from ..tasks.base import TaskDistribution, check_kind, check_positive
+from ..tasks.base import TaskDistribution, check_kind
 from ..training import train
 from .actor_critic import STEPS
 from .configs import RL2Config
@@ -110,7 +111,7 @@ def rl2(
 
     Source: Duan et al. (2016), section 2.2; Wang et al. (2016), section 2.2.
     """
-    check_positive(leg=leg)
+    (leg,) = counts(leg=leg)
     check_kind(GRUPolicy, policy=policy)
     check_kind(RL2Config, config=config)
     _check_memory(policy, config, config.episodes * tasks.horizon)

@@ -8,15 +8,18 @@ import torch
 from torch import Tensor
 
 from ..algorithms.configs import MAMLConfig
+from ..algorithms.footprint import check_inner_memory
 from ..algorithms.inner import inner_loop, mean_returns
+from ..given import check_callable, check_result, counts
 from ..policies.base import tile
 from ..policies.gru import GRUPolicy
 from ..policies.mlp import MLPPolicy
 from ..rollout import Noise, draw_noise, rollout, trial
-from ..tasks.base import TaskDistribution, index_task
+from ..tasks.base import TaskDistribution, check_kind, index_task
 from ..types import Params, Rollout, Task
 
 
+@torch.inference_mode(False)  # gradients are on, wherever this is called
 def adaptation_curve(
     tasks: TaskDistribution,
     policy: MLPPolicy,
@@ -39,9 +42,14 @@ def adaptation_curve(
         gen: draws the noise of acting.
         deterministic: measure the most probable actions. What is learned from is sampled as ever, so a point has
             episodes of its own, with the same chance of the world.
+
+    Raises:
+        ValueError: if these are no tasks of the family, or what one chunk of them needs does not fit into memory.
     """
-    num_tasks = len(next(iter(task.values())))
-    theta = policy.params()
+    check_kind(MAMLConfig, config=config)
+    check_kind(MLPPolicy, policy=policy)
+    num_tasks, theta = count_tasks(tasks, task), policy.params()
+    check_inner_memory(tasks, policy, config, num_tasks, outer=None)
     noise = [
         draw_noise(tasks, policy, num_tasks, config.episodes, gen)
         for _ in range(config.inner_steps + 1)
@@ -106,9 +114,13 @@ def trial_returns(
         chunk: tasks at once, which bounds the memory.
         score: what is measured, `[N, E]`, of the tasks and their trials; the returns if nothing else is said.
         deterministic: take the most probable action in each step.
+
+    Raises:
+        ValueError: if these are no tasks of the family, or the score is not one number for each task and episode.
     """
+    check_callable(score=score)
+    num_tasks, (chunk,) = count_tasks(tasks, task), counts(chunk=chunk)
     params, scores = {name: p.detach() for name, p in policy.params().items()}, []
-    num_tasks = len(next(iter(task.values())))
     # at once: the scores do not depend on the chunk
     noise = draw_noise(tasks, policy, num_tasks, episodes, gen)
     for start in range(0, num_tasks, chunk):
@@ -118,5 +130,21 @@ def trial_returns(
             tasks, policy, params, some, episodes,
             noise=noise[part], deterministic=deterministic,
         )  # fmt: skip
-        scores.append(score(some, batch))
+        sizes = {"N": len(batch.rewards), "E": len(batch.rewards[0])}
+        scores.append(check_result(score(some, batch), sizes, "score", WANTED))
     return torch.cat(scores)
+
+
+#: What a score is, for a message.
+WANTED = (
+    "one number for each task and each of its episodes; means over tasks are taken "
+    "afterwards, of what trial_returns gives."
+)
+
+
+def count_tasks(tasks: TaskDistribution, task: Task) -> int:
+    """N; refuses what is no batch of this family's tasks."""
+    leaf = next(iter(task.values()), None) if isinstance(task, dict) else None
+    num_tasks = len(leaf) if isinstance(leaf, Tensor) and leaf.ndim else 1
+    tasks.check_task(task, num_tasks)
+    return num_tasks

@@ -9,17 +9,37 @@ from functools import cache
 import torch
 from torch import Tensor
 
+from ..given import (
+    Scores,
+    as_scores,
+    check_callable,
+    check_result,
+    counts,
+    integer,
+    real,
+)
+from ..rng import check_generator
 
-def iqm(scores: Tensor, dim: int = -1) -> Tensor:
+
+def iqm(scores: Scores, dim: int = -1) -> Tensor:
     """The interquartile mean: the mean of the middle half, so a quarter is trimmed at each end.
 
     Where a quarter is not a whole number of scores, the scores at the borders count with a fraction. With fewer
     outliers to fear than the mean and less waste than the median; but over tasks it trims the hard ones, and is then
     not the expectation over p(T). Use it over seeds.
 
+    Args:
+        scores: a tensor, an array, a table or a list of numbers.
+        dim: the dimension that is reduced.
+
+    Raises:
+        ValueError: if the scores are no numbers or not finite, or have no such dimension.
+
     Source: Agarwal et al. (2021), section 4.3.
     """
-    ordered = scores.movedim(dim, -1).sort(-1).values  # [..., n]
+    given = as_scores(scores)
+    check_dim(given, dim)
+    ordered = given.movedim(dim, -1).sort(-1).values  # [..., n]
     n = ordered.shape[-1]
     # score i covers [i, i+1] / n
     edges = torch.arange(n + 1, dtype=ordered.dtype, device=ordered.device) / n
@@ -28,7 +48,7 @@ def iqm(scores: Tensor, dim: int = -1) -> Tensor:
 
 
 def bootstrap_interval(
-    scores: Tensor,
+    scores: Scores,
     gen: torch.Generator,
     statistic: Callable[[Tensor], Tensor] = iqm,
     level: float = 0.95,
@@ -41,7 +61,7 @@ def bootstrap_interval(
     they are independent, and the interval would be far too narrow.
 
     Args:
-        scores: `[S, M]`, seeds x test tasks; or `[S]`, one score a seed.
+        scores: `[S, M]`, seeds x test tasks; or `[S]`, one score a seed: a tensor, an array, a table or lists.
         gen: draws the resamples.
         statistic: maps scores of seeds `[..., S]` (means over the tasks) to `[...]`.
         level: nominal coverage.
@@ -52,11 +72,14 @@ def bootstrap_interval(
         The lower and the upper end.
 
     Raises:
-        ValueError: for fewer than two seeds, or a level outside (0, 1).
+        ValueError: for fewer than two seeds, scores that are not finite, a level outside (0, 1), or a statistic that
+            is not one number for each draw.
 
     Source: Efron (1979); Agarwal et al. (2021) for its use in RL.
     """
-    scores = _seeds_by_tasks(scores, level)
+    scores, (resamples,) = _seeds_by_tasks(scores, level), counts(resamples=resamples)
+    check_callable(statistic=statistic)
+    check_generator(gen)
     seeds, num_tasks = scores.shape
     # [B, S]
     pick = torch.randint(seeds, (resamples, seeds), generator=gen, device=gen.device)
@@ -71,15 +94,15 @@ def bootstrap_interval(
         means = (count @ scores.mT / num_tasks).gather(1, pick)  # [B, S]
     else:
         means = scores.mean(1)[pick]  # [B, S]
-    drawn = statistic(means)  # [B]
-    tail = (1 - level) / 2
+    drawn = _one_each(statistic(means), resamples)  # [B]
+    tail = (1 - float(level)) / 2
     low, high = torch.quantile(
         drawn, torch.tensor([tail, 1 - tail], dtype=drawn.dtype)
     ).unbind()
     return low, high
 
 
-def t_interval(scores: Tensor, level: float = 0.95) -> tuple[Tensor, Tensor]:
+def t_interval(scores: Scores, level: float = 0.95) -> tuple[Tensor, Tensor]:
     r"""Student's interval for the mean over seeds: $\bar x \pm t_{S-1} \, s / \sqrt S$ of the seeds' mean scores.
 
     It serves for any independent scores, `[S]`: those of independent tasks, for one.
@@ -92,7 +115,9 @@ def t_interval(scores: Tensor, level: float = 0.95) -> tuple[Tensor, Tensor]:
     """
     means = _seeds_by_tasks(scores, level).mean(1)  # [S]
     seeds = len(means)
-    half = t_quantile((1 + level) / 2, seeds - 1) * means.std() / math.sqrt(seeds)
+    half = (
+        t_quantile((1 + float(level)) / 2, seeds - 1) * means.std() / math.sqrt(seeds)
+    )
     return means.mean() - half, means.mean() + half
 
 
@@ -114,16 +139,37 @@ def t_quantile(probability: float, freedom: int) -> float:
     return math.tan(u[i] + step * (u[i + 1] - u[i]))
 
 
-def _seeds_by_tasks(scores: Tensor, level: float) -> Tensor:
-    if not 0 < level < 1:
+def _one_each(drawn: Scores, resamples: int) -> Tensor:
+    """What a statistic gave, if it is one number for each draw, `[B]`."""
+    return check_result(
+        as_scores(drawn, "the numbers of the statistic"),
+        {"B": resamples},
+        "the statistic",
+        "it reduces the last dimension, the seeds, and no other, as means.mean(-1).",
+    )
+
+
+def check_dim(scores: Tensor, dim: int) -> None:
+    """Refuses a dimension that the scores do not have."""
+    place = integer(dim)
+    if place is None or not -scores.ndim <= place < scores.ndim:
         raise ValueError(
-            f"level = {level}: a coverage between 0 and 1 is needed, such as "
+            f"dim = {dim!r}: scores of shape {list(scores.shape)} have the dimensions "
+            f"{list(range(scores.ndim)) or 'none'}; -1 is the last."
+        )
+
+
+def _seeds_by_tasks(scores: Scores, level: float) -> Tensor:
+    if not 0 < real(level) < 1:
+        raise ValueError(
+            f"level = {level!r}: a coverage between 0 and 1 is needed, such as "
             "level=0.95."
         )
-    scores = scores.unsqueeze(1) if scores.ndim == 1 else scores
-    if scores.ndim != 2 or len(scores) < 2:
+    table = as_scores(scores)
+    table = table.unsqueeze(1) if table.ndim == 1 else table
+    if table.ndim != 2 or len(table) < 2:
         raise ValueError(
-            f"scores of shape {tuple(scores.shape)}: seeds x tasks, with at least two "
+            f"scores of shape {tuple(table.shape)}: seeds x tasks, with at least two "
             "seeds, are needed. One seed has no spread over seeds; train another."
         )
-    return scores
+    return table

@@ -8,6 +8,9 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from ..given import as_floats, counts, real
+from ..rng import check_generator
+
 F64 = torch.float64
 
 
@@ -44,12 +47,13 @@ def linear_probe(features: Tensor, targets: Tensor, ridge: float = 1e-4) -> Prob
 
     Source: Hoerl and Kennard (1970); Alain and Bengio (2017) for its use on networks.
     """
+    features, targets = as_floats(features, "features"), as_floats(targets, "targets")
     if features.shape[:-1] != targets.shape[:-1] or features.ndim < 2:
         raise ValueError(
             f"features {tuple(features.shape)} and targets {tuple(targets.shape)}: all "
             "dimensions but the last must be equal, such as [N, L, F] and [N, L, K]."
         )
-    if not (isinstance(ridge, int | float) and 0 <= ridge < math.inf):
+    if not 0 <= real(ridge) < math.inf:
         raise ValueError(
             f"ridge = {ridge!r}: a number of at least 0 is needed, such as ridge=1e-4."
         )
@@ -62,7 +66,7 @@ def linear_probe(features: Tensor, targets: Tensor, ridge: float = 1e-4) -> Prob
                 "numbers must be finite."
             )
     centre, mean = h.mean(0), y.mean(0)
-    price = ridge * torch.eye(h.shape[1], dtype=F64, device=h.device)
+    price = float(ridge) * torch.eye(h.shape[1], dtype=F64, device=h.device)
     gram = (h - centre).mT @ (h - centre) / len(h) + price  # [F, F]
     weight = torch.linalg.lstsq(gram, (h - centre).mT @ (y - mean) / len(h)).solution
     return Probe(weight, mean - centre @ weight)
@@ -79,9 +83,13 @@ def r_squared(predicted: Tensor, targets: Tensor, together: bool = False) -> Ten
         predicted: `[..., K]`.
         targets: `[..., K]`.
         together: add up both sums over the targets first, which gives one number.
+
+    Raises:
+        ValueError: if the two differ in shape, or hold no numbers.
     """
-    y = targets.to(F64).flatten(0, -2)  # [n, K]
-    error = (y - predicted.to(F64).flatten(0, -2)).square().sum(0)
+    predicted, targets = _pair(predicted, targets)
+    y = targets.flatten(0, -2)  # [n, K]
+    error = (y - predicted.flatten(0, -2)).square().sum(0)
     spread = (y - y.mean(0)).square().sum(0)
     return _share(error, spread, together)
 
@@ -108,19 +116,21 @@ def r_squared_interval(
         resamples: how many times the tasks are drawn again.
 
     Raises:
-        ValueError: for fewer than two tasks, or a level outside (0, 1).
+        ValueError: for fewer than two tasks, a level outside (0, 1), or two tensors that differ in shape.
 
     Source: Efron (1979).
     """
-    tasks = len(targets)
-    if tasks < 2 or not 0 < level < 1:
+    predicted, targets = _pair(predicted, targets)
+    tasks, (resamples,) = len(targets), counts(resamples=resamples)
+    check_generator(gen)
+    if tasks < 2 or not 0 < real(level) < 1:
         raise ValueError(
             f"{tasks} tasks and level = {level}: at least two tasks, and a level such "
             "as .95, are needed."
         )
     # [N, L, K]
     targets, predicted = (
-        x.to(F64).reshape(tasks, -1, x.shape[-1]) for x in (targets, predicted)
+        x.reshape(tasks, -1, x.shape[-1]) for x in (targets, predicted)
     )
     error, y = (targets - predicted).square().sum(1), targets - targets.mean((0, 1))
     drawn = torch.randint(tasks, (resamples, tasks), generator=gen, device=gen.device)
@@ -135,6 +145,18 @@ def r_squared_interval(
     ends = torch.tensor([(1 - level) / 2, (1 + level) / 2], dtype=F64)
     low, high = torch.quantile(shares, ends, dim=0)
     return low, high
+
+
+def _pair(predicted: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
+    """Both in float64, if they are of one shape `[..., K]`."""
+    predicted = as_floats(predicted, "predicted").to(F64)
+    targets = as_floats(targets, "targets").to(F64)
+    if predicted.shape != targets.shape or targets.ndim < 2:
+        raise ValueError(
+            f"predicted {tuple(predicted.shape)} and targets {tuple(targets.shape)}: "
+            "both of one shape [..., K] are needed, samples first, such as [n, 1]."
+        )
+    return predicted, targets
 
 
 def _share(error: Tensor, spread: Tensor, together: bool) -> Tensor:

@@ -8,6 +8,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from ..given import check_callable, check_result, real
 from ..policies.distributions import categorical_sample
 from ..tasks.two_step import TwoStep
 from ..types import Rollout, Task
@@ -84,6 +85,7 @@ def play_two_step(
 
     Source: Daw et al. (2011).
     """
+    check_callable(learn=learn)
     count, seen = len(task["good"]), []
     values = torch.full((count, 2), 0.5, dtype=tasks.dtype)
     # [N, 2] where each action commonly leads
@@ -97,13 +99,16 @@ def play_two_step(
         place = state[:, 0]
         state, reward, _ = tasks.step(task, state, choice, tasks.draw((count,), gen))
         values = learn(values, place - 1 if plan else choice, reward)
+        check_result(
+            values, {"N": count, "2": 2}, "learn", "a value of both, per task."
+        )
         seen.append((choice, place == _usual(task, choice), reward))
     return Rounds(*(torch.stack(column, 1) for column in zip(*seen, strict=True)))
 
 
 def delta_rule(rate: float) -> Learn:
     r"""Moves the value of what is credited a part of the way to the reward: $v \leftarrow v + \alpha\, (r - v)$."""
-    if not 0 <= rate <= 1:
+    if not 0 <= real(rate) <= 1:
         raise ValueError(
             f"rate = {rate!r}: it must lie between 0 and 1, such as delta_rule(0.5)."
         )

@@ -9,6 +9,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+import torch
+
 from .exercises import find
 from .exercises.base import Case, Exercise
 from .exercises.compare import brief, describe, difference
@@ -53,6 +55,7 @@ def passes(name: str, attempt: Any) -> bool:
     return verdict(name, attempt).status == "correct"
 
 
+@torch.inference_mode(False)  # gradients are on, wherever this is called
 def verdict(name: str, attempt: Any) -> Verdict:
     """The judgement on an answer, with the message that `check` prints."""
     exercise = find(name)

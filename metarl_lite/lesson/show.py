@@ -9,6 +9,7 @@ import textwrap
 from collections.abc import Callable
 from typing import Any
 
+from ..given import check_callable
 from .page import publish
 
 
@@ -20,7 +21,7 @@ def show_source(*things: Callable[..., Any], docstring: bool = False) -> None:
     """
     blocks = []
     for thing in things:
-        source = textwrap.dedent(inspect.getsource(inspect.unwrap(thing))).rstrip()
+        source = _source(thing)
         module = thing.__module__ if thing.__module__ != "__main__" else "this notebook"
         blocks.append(
             (
@@ -44,10 +45,7 @@ def show_diff(
 ) -> None:
     """What one function changes of another is displayed: lines with - go, lines with + come; no docstrings."""
     before, after = (
-        _without_docstrings(textwrap.dedent(inspect.getsource(inspect.unwrap(thing))))
-        .rstrip()
-        .splitlines()
-        for thing in (old, new)
+        _without_docstrings(_source(thing)).splitlines() for thing in (old, new)
     )
     names = [f"{thing.__module__}.{thing.__qualname__}" for thing in (old, new)]
     lines = list(
@@ -55,6 +53,17 @@ def show_diff(
     )
     source = "\n".join(line for line in lines if not line.startswith("@@"))
     publish({"text/markdown": f"```diff\n{source}\n```", "text/plain": source})
+
+
+def _source(thing: Any) -> str:
+    check_callable(thing=thing)
+    try:
+        return textwrap.dedent(inspect.getsource(inspect.unwrap(thing))).rstrip()
+    except (TypeError, OSError):
+        raise ValueError(
+            f"{thing!r} has no source in Python that could be shown: give a function "
+            "or a class that was written in it."
+        ) from None
 
 
 def _without_docstrings(source: str) -> str:

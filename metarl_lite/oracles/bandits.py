@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from typing import Any
 
 import torch
 from torch import Tensor
 
+from ..given import check_callable, check_result, counts, real
 from ..rng import uniform
 
 #: Picks the arm of every task, `[N]`, from its wins and losses so far, `[N, k]` each:
@@ -64,10 +66,7 @@ def ots(samples: int = 20) -> Rule:
 
     Source: "optimistic Thompson sampling" as Duan et al. (2016) describe it.
     """
-    if isinstance(samples, bool) or not isinstance(samples, int) or samples < 1:
-        raise ValueError(
-            f"samples = {samples!r}: a positive integer is needed, such as 20."
-        )
+    (samples,) = counts(samples=samples)
 
     def rule(wins: Tensor, losses: Tensor, gen: torch.Generator) -> Tensor:
         shape = (samples, *wins.shape)
@@ -94,7 +93,7 @@ def ucb1(c: float) -> Rule:
 
     Source: Auer et al. (2002); the weight and the first counts as in Duan et al. (2016).
     """
-    if not 0 <= c < math.inf:
+    if not 0 <= real(c) < math.inf:
         raise ValueError(
             f"c = {c!r}: the weight of the bonus is a number of 0 or more, such as 0.2."
         )
@@ -115,7 +114,7 @@ def epsilon_greedy(epsilon: float) -> Rule:
     Args:
         epsilon: from 0 (greedy) to 1 (random).
     """
-    if not 0 <= epsilon <= 1:
+    if not 0 <= real(epsilon) <= 1:
         raise ValueError(
             f"epsilon = {epsilon!r}: a probability is needed, from 0 to 1, such as 0.1."
         )
@@ -150,16 +149,30 @@ def play(rule: Rule, probabilities: Tensor, pulls: int, gen: torch.Generator) ->
         pulls: how many; one pull is one episode.
         gen: draws the rewards, and what the rule needs.
     """
+    check_callable(rule=rule)
+    (pulls,), paid = counts(pulls=pulls), []
     wins = losses = torch.zeros_like(probabilities)
-    paid = []
     for _ in range(pulls):
-        arm = rule(wins, losses, gen).unsqueeze(-1)  # [N, 1]
+        arm = check_arms(rule(wins, losses, gen), probabilities).unsqueeze(-1)  # [N, 1]
         paid.append(probabilities.gather(-1, arm))
         chance = uniform(tuple(arm.shape), gen, probabilities.dtype)
         won = (chance < paid[-1]).to(probabilities.dtype)
         wins = wins.scatter_add(-1, arm, won)
         losses = losses.scatter_add(-1, arm, 1 - won)
     return torch.cat(paid, -1)
+
+
+def check_arms(arms: Any, probabilities: Tensor) -> Tensor:
+    """What a rule gave, if it is the number of an arm for each task, `[N]`."""
+    count, k = probabilities.shape
+    wanted = f"the number of an arm, 0 ... {k - 1}, for each task."
+    found = check_result(arms, {"N": count}, "the rule", wanted)
+    if found.is_floating_point() or bool(((found < 0) | (found >= k)).any()):
+        raise ValueError(
+            f"the rule gave {found.min().item()} to {found.max().item()}, of type "
+            f"{found.dtype}, and needed is {wanted}"
+        )
+    return found
 
 
 def arms_played(

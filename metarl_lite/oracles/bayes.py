@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
+from ..given import counts
 from .bandits import Rule
 
 F64 = torch.float64
@@ -80,7 +81,7 @@ def _place(rows: Tensor) -> Tensor:
 
 def plan(arms: int, pulls: int) -> list[tuple[Tensor, Tensor, Tensor]]:
     """The optimum from the last pull back: by t the `beliefs`, the kind of arm to pull `[S]` and the value `[S]`."""
-    _check_positive(arms=arms, pulls=pulls)
+    arms, pulls = counts(arms=arms, pulls=pulls)
     kept = min(arms, pulls)
     # cheap, and refuses the hopeless
     _check_size(arms, pulls, math.comb(pulls + 3, 4) / 2 if kept > 1 else pulls, 12)
@@ -156,7 +157,7 @@ def bayes_optimal_two_arms(pulls: int) -> TwoArms:
     Raises:
         ValueError: if that is not a positive integer, or if there are too many beliefs.
     """
-    _check_positive(pulls=pulls)
+    (pulls,) = counts(pulls=pulls)
     _check_size(2, pulls, math.comb(pulls + 4, 4), 2)
     values = {
         (n, pulls - n): torch.zeros(n + 1, pulls - n + 1, dtype=F64)
@@ -201,7 +202,7 @@ def dependent_arms_regret(
 
     Source: the tasks are those of Wang et al. (2016), section 3.1.1.
     """
-    _check_positive(pulls=pulls)
+    (pulls,) = counts(pulls=pulls)
     won: Iterator[tuple[Tensor, Tensor]]
     if probabilities is None:
         best, won = 0.75, map(_means_if_uniform, range(pulls))
@@ -250,14 +251,6 @@ def count_beliefs(arms: int, pulls: int) -> float:
         for i in range(1, min(arms, (pulls - 1) // m) + 1):
             ways[i:, i * m :] += math.comb(m + i, i) * before[:-i, : -i * m]
     return ways.sum().item()
-
-
-def _check_positive(**numbers: int) -> None:
-    for name, value in numbers.items():
-        if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-            raise ValueError(
-                f"{name} = {value!r}: a positive integer is needed, such as 10."
-            )
 
 
 def _check_size(arms: int, pulls: int, beliefs: float, numbers: float) -> None:

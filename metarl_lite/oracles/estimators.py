@@ -13,13 +13,13 @@ infinite support would give. Both problems here have so few supports that every 
 from __future__ import annotations
 
 import math
-import numbers
 from dataclasses import dataclass, field
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from ..given import counts, number
 from ..tasks.base import check_positive
 from .supports import list_episodes, list_supports, scores, sums
 from .tabular import policy_value
@@ -79,6 +79,7 @@ def combine(
     }
 
 
+@torch.inference_mode(False)  # gradients are on, wherever this is called
 def one_parameter_meta_gradient(
     theta: float, w: float, alpha: float, pulls: int
 ) -> MetaGradients:
@@ -101,7 +102,7 @@ def one_parameter_meta_gradient(
     Raises:
         ValueError: if w is no probability, `pulls` no positive integer, or a number not finite.
     """
-    _check_numbers(theta, w, alpha, pulls)
+    theta, w, alpha, pulls = _numbers(theta, w, alpha, pulls)
     x = torch.tensor(theta, dtype=torch.float64, requires_grad=True)
     n, p = pulls, x.sigmoid()
     ones = torch.arange(n + 1, dtype=torch.float64)  # how many pulls were of arm 1
@@ -136,10 +137,13 @@ def one_parameter_meta_gradient(
     )
 
 
-def _check_numbers(theta: float, w: float, alpha: float, pulls: int) -> None:
-    check_positive(pulls=pulls)
+def _numbers(
+    theta: float, w: float, alpha: float, pulls: int
+) -> tuple[float, float, float, int]:
+    """All four as Python's own, if they are what they should be."""
+    (pulls,) = counts(pulls=pulls)
     for name, given in (("theta", theta), ("w", w), ("alpha", alpha)):
-        if not isinstance(given, numbers.Real):
+        if number(given) is None:
             raise ValueError(
                 f"{name} = {given!r}: one number is needed, such as {name}=0.5."
             )
@@ -153,6 +157,7 @@ def _check_numbers(theta: float, w: float, alpha: float, pulls: int) -> None:
             f"theta = {theta}, alpha = {alpha}: finite numbers are needed, such as "
             "theta=1.0, alpha=2.0."
         )
+    return float(theta), float(w), float(alpha), pulls
 
 
 def _binomial(x: Tensor, ones: Tensor, n: int) -> Tensor:
@@ -167,6 +172,7 @@ def _gradients(theta: Tensor, *objectives: Tensor) -> list[Tensor]:
     return [torch.autograd.grad(y, theta, retain_graph=True)[0] for y in objectives]
 
 
+@torch.inference_mode(False)  # gradients are on, wherever this is called
 def tabular_meta_gradient(
     logits: Tensor,
     transitions: Tensor,

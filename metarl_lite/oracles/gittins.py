@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
+from ..given import counts, real
 from .bandits import Rule
 
 F64 = torch.float64
@@ -174,12 +175,9 @@ def gittins_table(pulls: int, discount: float) -> Tensor:
     Raises:
         ValueError: if a number is out of its range.
     """
-    if isinstance(pulls, bool) or not isinstance(pulls, int) or pulls < 1:
-        raise ValueError(
-            f"pulls = {pulls!r}: a positive integer is needed, such as 100."
-        )
+    (pulls,) = counts(pulls=pulls)
     _check_discount(discount)
-    return _best_ratios(pulls, discount).clone()
+    return _best_ratios(pulls, float(discount)).clone()
 
 
 @functools.lru_cache(maxsize=8)
@@ -233,7 +231,7 @@ def _look_ahead(discount: float) -> int:
 
 
 def _check_discount(discount: float) -> None:
-    if not 0 <= discount < 1:
+    if not 0 <= real(discount) < 1:
         raise ValueError(
             f"discount = {discount!r}: a number of at least 0 and below 1 is needed, "
             "such as 0.99."

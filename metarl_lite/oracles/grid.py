@@ -8,6 +8,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from ..given import check_callable, check_result
 from ..rng import uniform
 from ..tasks.base import check_positive
 from ..tasks.navigation import GridGoal
@@ -197,6 +198,8 @@ def search_grid(
 
     The agent moves towards the cell that its rule names. Where two moves are equally short, it tosses a coin.
     """
+    check_positive(episodes=episodes)
+    check_callable(rule=rule)
     count, size = len(task["goal"]), tasks.size
     possible = torch.zeros(count, size**2, dtype=torch.bool)
     possible[:, _index(tasks.goals(), size)] = True
@@ -204,7 +207,10 @@ def search_grid(
     for e in range(episodes):
         cell = tasks.reset(task, torch.zeros(count, 0))
         for t in range(tasks.horizon):
-            aim = rule(Search(e, t, cell, aim, possible), gen)
+            aim = check_result(
+                rule(Search(e, t, cell, aim, possible), gen),
+                {"N": count, "2": 2}, "the rule", "a cell, column and row, per task.",
+            )  # fmt: skip
             coin = uniform((count,), gen, tasks.dtype) < 0.5
             cell, reward, _ = tasks.step(
                 task, cell, head_for(cell, aim, coin), tasks.draw((count,), gen)

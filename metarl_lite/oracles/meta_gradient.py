@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import torch
 from torch import Tensor
 
+from ..given import check_callable, described, number
 from ..types import Params
 
 
@@ -68,6 +70,7 @@ def bandit_meta_gradient(theta: float, weight: float, lr: float) -> tuple[float,
     return objective.item(), slope.item()
 
 
+@torch.inference_mode(False)  # gradients are on, wherever this is called
 def finite_differences(
     function: Callable[[Params], Tensor], params: Params, step: float = 1e-5
 ) -> Params:
@@ -86,6 +89,7 @@ def finite_differences(
     Returns:
         The slopes, shaped like `params`.
     """
+    check_callable(function=function)
     slopes = {
         name: torch.zeros_like(p, requires_grad=False) for name, p in params.items()
     }
@@ -95,10 +99,17 @@ def finite_differences(
             for sign in (1, -1):
                 moved = {other: p.detach().clone() for other, p in params.items()}
                 moved[name].view(-1)[place] += sign * step
-                ends.append(
-                    function(
-                        {other: p.requires_grad_() for other, p in moved.items()}
-                    ).item()
-                )
+                value = function({n: p.requires_grad_() for n, p in moved.items()})
+                ends.append(_one(value))
             slope.view(-1)[place] = (ends[0] - ends[1]) / (2 * step)
     return slopes
+
+
+def _one(value: Any) -> float:
+    found = number(value)
+    if found is None:
+        raise ValueError(
+            f"function gave {described(value)}: a single number is needed, such as the "
+            "mean loss of all tasks."
+        )
+    return found

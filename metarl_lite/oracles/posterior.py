@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
+from ..given import check_callable, check_result, real
 from ..rng import normal, uniform
 from ..tasks.base import check_positive
 from ..tasks.tabular import TabularMDP
@@ -88,6 +89,7 @@ def learn_mdps(
 
     Source: Duan et al. (2016), section 3.2.
     """
+    check_callable(rule=rule)
     _check(tasks, task, episodes, epsilon)
     count, each = len(task["rewards"]), torch.arange(len(task["rewards"]))
     belief = Belief(
@@ -98,7 +100,8 @@ def learn_mdps(
     )
     earned = task["rewards"].new_zeros(count, episodes)
     for e in range(episodes):
-        _, plan = value_iteration(*rule(belief, gen), tasks.horizon)  # [T, N, S]
+        model = _check_model(rule(belief, gen), task)
+        _, plan = value_iteration(*model, tasks.horizon)  # [T, N, S]
         state = tasks.reset(task, tasks.draw_reset((count,), gen))
         for t in range(tasks.horizon):
             action = plan[t].gather(-1, state).squeeze(-1)
@@ -126,6 +129,21 @@ def known_mdp_value(tasks: TabularMDP, task: Task) -> Tensor:
     return values[0, :, 0]
 
 
+def _check_model(model: Any, task: Task) -> tuple[Tensor, Tensor]:
+    both = model if isinstance(model, tuple | list) and len(model) == 2 else (model, 0)
+    wanted = "a rule gives two tensors, transitions and mean rewards, as psrl does."
+    transitions, rewards = (
+        check_result(
+            found,
+            dict(zip(("N", "S", "A", "next S"), task[name].shape, strict=False)),
+            f"the rule, for {name},",
+            wanted,
+        )
+        for found, name in zip(both, ("transitions", "rewards"), strict=True)
+    )
+    return transitions, rewards
+
+
 def _check(tasks: TabularMDP, task: Task, episodes: int, epsilon: float) -> None:
     check_positive(episodes=episodes)
     tasks.check_task(task, len(next(iter(task.values()))))
@@ -134,7 +152,7 @@ def _check(tasks: TabularMDP, task: Task, episodes: int, epsilon: float) -> None
             "reward_noise = 0: the posterior is that of noisy rewards; use "
             "TabularMDP(reward_noise=1.0)."
         )
-    if not 0 <= epsilon <= 1:
+    if not 0 <= real(epsilon) <= 1:
         raise ValueError(
             f"epsilon = {epsilon}: the chance of a random action is from 0 to 1; use "
             "epsilon=.1."

@@ -12,8 +12,9 @@ from typing import Any, Self
 import torch
 from torch import Tensor
 
+from ..given import counts
 from ..rng import normal, uniform
-from ..tasks.base import TaskDistribution, check_positive, described, digest
+from ..tasks.base import TaskDistribution, described, digest
 from ..types import Params
 from .distributions import (
     Distribution,
@@ -27,12 +28,13 @@ from .distributions import (
 )
 
 
+@torch.inference_mode(False)  # the copies belong to the graph, wherever this is called
 def tile(params: Params, num_tasks: int) -> Params:
     """Gives every task the same parameters: a view `[N, ...]` of each tensor, nothing is copied.
 
     Gradients of the copies add up in the original, so differentiating through `tile` gives the meta-gradient.
     """
-    check_positive(num_tasks=num_tasks)
+    (num_tasks,) = counts(num_tasks=num_tasks)
     return {name: p.expand(num_tasks, *p.shape) for name, p in params.items()}
 
 
@@ -76,7 +78,9 @@ class Policy:
 
     def params(self) -> Params:
         """The parameters by name, without a task dimension: copies that require a gradient, to start a loop from."""
-        return {name: p.clone().requires_grad_() for name, p in self._params.items()}
+        with torch.inference_mode(False):  # a leaf of a graph, wherever it is asked for
+            own = {name: p.clone() for name, p in self._params.items()}
+            return {name: p.requires_grad_() for name, p in own.items()}
 
     def replace(self, params: Params) -> Self:
         """The same network with other parameters; this one stays as it is.

@@ -12,8 +12,8 @@ from typing import Any, Self
 import torch
 from torch import Tensor
 
+from ..given import counts
 from ..rng import generator, uniform
-from ..tasks.base import check_positive
 from ..types import Params, Rollout
 from .distributions import Distribution
 from .gru import GRUPolicy
@@ -56,7 +56,7 @@ class BeliefPolicy(GRUPolicy):
         queries: int = 4,
         **options: Any,
     ) -> None:
-        check_positive(code=code, units=units, queries=queries)
+        code, units, queries = counts(code=code, units=units, queries=queries)
         for name in {"hidden", "separate"} & set(options):
             raise ValueError(
                 f"{name} = {options[name]!r}: a BeliefPolicy has one memory, its code, "

@@ -11,8 +11,8 @@ from typing import Self
 import torch
 from torch import Tensor
 
+from ..given import counts, real
 from ..rng import generator, normal, uniform
-from ..tasks.base import check_positive
 from ..types import Params, Rollout
 from . import through_time
 from .base import Policy
@@ -58,13 +58,13 @@ class GRUPolicy(Policy):
         init_std: float = 1.0,
         dtype: torch.dtype = torch.float32,
     ) -> None:
-        check_positive(
+        observation_size, action_size, hidden = counts(
             observation_size=observation_size, action_size=action_size, hidden=hidden
         )
         super().__init__(observation_size, action_size, discrete, dtype)
         self.hidden, self.separate = hidden, separate
         self.input_size = observation_size + action_size + 2  # I
-        if not 1 <= span < math.inf:
+        if not 1 <= real(span) < math.inf:
             raise ValueError(
                 f"span = {span}: a number of steps is needed, at least 1, such as the "
                 "length of a trial."
@@ -85,7 +85,7 @@ class GRUPolicy(Policy):
                 size, dtype=dtype, device=gen.device
             )
         if not discrete:
-            if not init_std > 0:
+            if not 0 < real(init_std) < math.inf:
                 raise ValueError(
                     f"init_std = {init_std}: a standard deviation must be positive, "
                     "such as init_std=0.1."

@@ -2,7 +2,8 @@
 
 Meta-learning differentiates twice. Left to itself, autograd computes some second derivatives of a hidden layer in a
 transposed layout, and in more passes over memory than they need. `_Hidden`, `_Slope` and `_Outer` say how they are to
-be computed. They are ordinary derivatives otherwise, reverse mode of any order and forward mode.
+be computed. They are ordinary derivatives otherwise, reverse mode of any order and forward mode; `generate_vmap_rule`
+lets gradients come in batches.
 """
 
 from __future__ import annotations
@@ -15,6 +16,8 @@ from torch import Tensor
 
 class _Outer(torch.autograd.Function):
     """`x^T d`: `[N, B, I]` and `[N, B, J]` give `[N, I, J]`, the gradient of N weights."""
+
+    generate_vmap_rule = True
 
     @staticmethod
     def forward(x: Tensor, d: Tensor) -> Tensor:
@@ -40,6 +43,8 @@ class _Outer(torch.autograd.Function):
 
 class _Slope(torch.autograd.Function):
     """`g (1 - y^2)`: the gradient `g` of a tangent's value `y`, carried back to its argument."""
+
+    generate_vmap_rule = True
 
     @staticmethod
     def forward(g: Tensor, y: Tensor) -> Tensor:
@@ -68,6 +73,8 @@ class _Slope(torch.autograd.Function):
 
 class _Hidden(torch.autograd.Function):
     """`tanh(x w + b)` for N networks."""
+
+    generate_vmap_rule = True
 
     @staticmethod
     def forward(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
@@ -123,7 +130,13 @@ def quick_linear(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
 
 
 def hidden(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
-    """`tanh(linear(x, weight, bias))`."""
+    """`tanh(linear(x, weight, bias))`.
+
+    Under the transforms of `torch.func` that is what is computed: there torch takes the forward derivative of a
+    function like `_Hidden` for a constant, so that a second one would be 0.
+    """
+    if torch._C._are_functorch_transforms_active():
+        return torch.tanh(linear(x, weight, bias))
     if torch.is_grad_enabled():
         y: Tensor = _Hidden.apply(x, weight, bias)  # type: ignore[no-untyped-call]
         return y

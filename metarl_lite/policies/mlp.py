@@ -14,8 +14,8 @@ from typing import Self
 import torch
 from torch import Tensor
 
+from ..given import counts, real
 from ..rng import uniform
-from ..tasks.base import check_positive
 from ..types import Params
 from .base import Policy
 from .distributions import Distribution
@@ -55,19 +55,20 @@ class MLPPolicy(Policy):
         init_std: float = 1.0,
         dtype: torch.dtype = torch.float32,
     ) -> None:
-        if not isinstance(hidden, tuple | list):
+        try:
+            sizes = [observation_size, *hidden, action_size]
+        except TypeError:  # a single number
             raise ValueError(
                 f"hidden = {hidden!r}: a tuple of layer sizes is needed, such as "
                 "hidden=(64, 64)."
-            )
-        sizes = [observation_size, *hidden, action_size]
-        check_positive(**{f"layer_{i}_size": n for i, n in enumerate(sizes)})
-        if not init_std > 0:
+            ) from None
+        sizes = counts(**{f"layer_{i}_size": n for i, n in enumerate(sizes)})
+        if not 0 < real(init_std) < math.inf:
             raise ValueError(
                 f"init_std = {init_std}: a standard deviation must be positive, such "
                 "as init_std=0.1."
             )
-        super().__init__(observation_size, action_size, discrete, dtype)
+        super().__init__(sizes[0], sizes[-1], discrete, dtype)
         self.num_layers = len(sizes) - 1
         for i, (fan_in, fan_out) in enumerate(pairwise(sizes)):
             # Glorot and Bengio (2010): keeps the scale of tanh layers
@@ -80,7 +81,7 @@ class MLPPolicy(Policy):
             self._params[f"b{i}"] = torch.zeros(fan_out, dtype=dtype, device=gen.device)
         if not discrete:
             self._params["log_std"] = torch.full(
-                (action_size,), math.log(init_std), dtype=dtype, device=gen.device
+                (self.action_size,), math.log(init_std), dtype=dtype, device=gen.device
             )
 
     def replace(self, params: Params) -> Self:
@@ -101,11 +102,27 @@ class MLPPolicy(Policy):
 
         The network itself never reads them; they are parameters, so they are learned, saved and loaded like others.
         """
+        if not math.isfinite(real(alpha)):
+            raise ValueError(
+                f"alpha = {alpha!r}: the number where the rates begin is needed, as in "
+                "policy.with_rates(0.1)."
+            )
         other = copy(self)
         other._params = self._params | {
-            f"lr_{name}": torch.full_like(p, alpha) for name, p in self._params.items()
+            f"lr_{name}": torch.full_like(p, float(alpha))
+            for name, p in self._params.items()
         }
         return other
+
+    @property
+    def hidden_units(self) -> int:
+        """All hidden units, over all layers."""
+        return sum(len(self._params[f"b{i}"]) for i in range(self.num_layers - 1))
+
+    @property
+    def num_parameters(self) -> int:
+        """How many numbers the parameters are."""
+        return sum(p.numel() for p in self._params.values())
 
     def num_tasks(self, params: Params) -> int:
         """N, the tasks that these parameters are for; refuses parameters without a task dimension."""

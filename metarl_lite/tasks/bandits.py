@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import numpy as np
 import torch
 from torch import Tensor
 
+from ..given import counts, real
 from ..rng import uniform
 from ..types import Task
 from .base import TaskDistribution, check_positive
@@ -33,7 +35,7 @@ class BernoulliBandit(TaskDistribution):
     def __init__(
         self, num_arms: int = 5, horizon: int = 10, dtype: torch.dtype = torch.float32
     ) -> None:
-        check_positive(num_arms=num_arms, horizon=horizon)
+        num_arms, horizon = counts(num_arms=num_arms, horizon=horizon)
         self.action_size, self.horizon, self.dtype = num_arms, horizon, dtype
         self.task_shape = {"probabilities": (num_arms,)}
 
@@ -92,14 +94,13 @@ class DependentBandit(BernoulliBandit):
         dtype: torch.dtype = torch.float32,
     ) -> None:
         super().__init__(2, horizon, dtype)
-        if values is not None and not (
-            len(values) and all(0 <= value <= 1 for value in values)
-        ):
+        given = tuple(map(real, values)) if np.iterable(values) else ()
+        if values is not None and not (given and all(0 <= p <= 1 for p in given)):
             raise ValueError(
                 f"values = {values!r}: at least one probability from 0 to 1 is needed, "
                 "such as values=(.1, .9); leave it out for U[0, 1]."
             )
-        self.values = None if values is None else tuple(values)
+        self.values = None if values is None else given
 
     def sample(self, num_tasks: int, gen: torch.Generator) -> Task:
         check_positive(num_tasks=num_tasks)
@@ -136,8 +137,7 @@ class ElevenArms(TaskDistribution):
     discrete = True
 
     def __init__(self, horizon: int = 5, dtype: torch.dtype = torch.float32) -> None:
-        check_positive(horizon=horizon)
-        self.horizon, self.dtype = horizon, dtype
+        (self.horizon,), self.dtype = counts(horizon=horizon), dtype
         self.task_shape = {"target": ()}
 
     def sample(self, num_tasks: int, gen: torch.Generator) -> Task:

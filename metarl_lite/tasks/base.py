@@ -18,6 +18,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ..given import counts
 from ..rng import uniform
 from ..types import Task
 
@@ -218,7 +219,9 @@ def _written(value: Any) -> Any:
         return value
     if isinstance(value, Tensor):
         return digest({"": value})
-    if isinstance(value, np.ndarray | np.generic):
+    if isinstance(value, np.generic):  # the same number as Python's own
+        return _written(value.item())
+    if isinstance(value, np.ndarray):
         return digest({"": torch.as_tensor(value)})
     if isinstance(value, torch.dtype | torch.device):
         return str(value)
@@ -232,12 +235,8 @@ def _written(value: Any) -> Any:
 
 
 def check_positive(**sizes: int) -> None:
-    """Refuses any size that is not a positive integer, by its name."""
-    for name, size in sizes.items():
-        if isinstance(size, bool) or not isinstance(size, int) or size < 1:
-            raise ValueError(
-                f"{name} = {size!r}: a positive integer is needed, such as {name}=20."
-            )
+    """Refuses any size that is not a positive integer, of whatever library, by its name."""
+    counts(**sizes)
 
 
 def check_kind(kind: type, **values: object) -> None:

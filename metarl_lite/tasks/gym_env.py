@@ -25,6 +25,7 @@ from gymnasium.spaces import Box, Discrete
 from numpy.typing import NDArray
 from torch import Tensor
 
+from ..given import integer
 from ..types import Task
 from .base import TaskDistribution
 from .door import admit, ends_in_spite
@@ -118,7 +119,7 @@ class TaskEnv(Handshake, gymnasium.Env[Array, Any]):
         self, *, seed: int | None = None, options: dict[str, Any] | None = None
     ) -> tuple[Array, dict[str, Any]]:
         """Starts an episode of the same task, or of `options["task"]`."""
-        super().reset(seed=seed)
+        super().reset(seed=as_seed(seed))
         given = as_options(options, {"task"})
         if "task" in given:
             self.task = given["task"]
@@ -271,6 +272,16 @@ def episode_noise(
     first = torch.from_numpy(rng.random(tasks.reset_noise_size, dtype=kind))
     steps = torch.from_numpy(rng.random((tasks.horizon, tasks.noise_size), dtype=kind))
     return first.to(tasks.dtype), steps.to(tasks.dtype)
+
+
+def as_seed(seed: Any) -> int | None:
+    """A seed as gymnasium takes it: a non-negative integer of Python's own, or None."""
+    plain = integer(seed)
+    if seed is not None and (plain is None or plain < 0):
+        raise ValueError(
+            f"seed = {seed!r}: a non-negative integer is needed, such as seed=0."
+        )
+    return plain
 
 
 def as_options(options: dict[str, Any] | None, known: set[str]) -> dict[str, Any]:

@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ..given import counts
 from ..types import Task
 from .base import TaskDistribution, check_positive, digest
 from .gym_copies import Copy, Environment, Pool, SetTask
@@ -96,8 +97,7 @@ class GymTasks(TaskDistribution):
                     f"horizon = None, and {name} has no max_episode_steps: say "
                     "horizon=200."
                 )
-        check_positive(horizon=horizon)
-        self.horizon, self.discrete = horizon, self._acts.discrete
+        (self.horizon,), self.discrete = counts(horizon=horizon), self._acts.discrete
         self.observation_size, self.action_size = self._seen.size, self._acts.size
         self.action_scale = self._acts.scale
         self._rehearse(repeatable)

@@ -13,8 +13,9 @@ from gymnasium.vector import AutoresetMode, VectorEnv
 from gymnasium.vector.utils import batch_space
 from torch import Tensor
 
+from ..given import counts, integer
 from ..types import Task
-from .base import TaskDistribution, check_positive
+from .base import TaskDistribution
 from .door import admit, ends_in_spite
 from .gym_env import (
     NO_RENDER_MODE,
@@ -24,6 +25,7 @@ from .gym_env import (
     as_array,
     as_family,
     as_options,
+    as_seed,
     as_task,
     episode_noise,
     finite,
@@ -71,7 +73,7 @@ class TaskVectorEnv(Handshake, VectorEnv[Array, Any, Array]):
         max_episode_steps: int | None = None,
         **options: Any,
     ) -> None:
-        check_positive(num_envs=num_envs)
+        (num_envs,) = counts(num_envs=num_envs)
         self.num_envs, self.tasks = num_envs, as_family(tasks, options)
         self.task = self.tasks.default_task() if task is None else task
         self.tasks = admit(self.tasks, self.task, (num_envs,))
@@ -217,7 +219,7 @@ class TaskVectorEnv(Handshake, VectorEnv[Array, Any, Array]):
         horizon = self.tasks.horizon
         if steps is None:
             return horizon
-        check_positive(max_episode_steps=steps)
+        (steps,) = counts(max_episode_steps=steps)
         if steps > horizon:
             raise ValueError(
                 f"max_episode_steps = {steps}: an episode of {self.tasks.name} ends at "
@@ -240,14 +242,15 @@ class TaskVectorEnv(Handshake, VectorEnv[Array, Any, Array]):
     def _as_seeds(self, seed: int | Sequence[int | None] | None) -> list[int | None]:
         if seed is None:
             return [None] * self.num_envs
-        if isinstance(seed, (int, np.integer)):
-            return [int(seed) + i for i in range(self.num_envs)]
-        if len(seed) != self.num_envs:
+        one = integer(seed)
+        if one is not None:
+            return [as_seed(one + i) for i in range(self.num_envs)]
+        if np.ndim(seed) != 1 or len(seed) != self.num_envs:  # type: ignore[arg-type]
             raise ValueError(
                 f"seed = {seed!r}: one integer, or one for each of {self.num_envs} "
                 "members."
             )
-        return list(seed)
+        return [as_seed(each) for each in seed]  # type: ignore[union-attr]
 
     def _as_mask(self, mask: Any) -> Tensor:
         if mask is None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from ..given import counts
 from ..rng import uniform
 from ..types import Task
 from .base import TaskDistribution, check_positive
@@ -39,8 +40,7 @@ class PointGoal(TaskDistribution):
     radius = 0.01
 
     def __init__(self, horizon: int = 100, dtype: torch.dtype = torch.float32) -> None:
-        check_positive(horizon=horizon)
-        self.horizon, self.dtype = horizon, dtype
+        (self.horizon,), self.dtype = counts(horizon=horizon), dtype
         self.task_shape = {"goal": (2,)}
 
     def sample(self, num_tasks: int, gen: torch.Generator) -> Task:
@@ -90,7 +90,7 @@ class GridGoal(TaskDistribution):
     def __init__(
         self, size: int = 5, horizon: int = 15, dtype: torch.dtype = torch.float32
     ) -> None:
-        check_positive(size=size, horizon=horizon)
+        size, horizon = counts(size=size, horizon=horizon)
         if size < 3:
             raise ValueError(
                 f"size = {size}: the goal is outside the start's 2 x 2: use at least "

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import math
 
+import numpy as np
 import torch
 from torch import Tensor
 
+from ..given import counts, real
 from ..rng import uniform
 from ..types import Task
 from .base import TaskDistribution, check_positive
@@ -38,8 +40,7 @@ class PhysicalTasks(TaskDistribution):
         horizon: int = 200,
         dtype: torch.dtype = torch.float32,
     ) -> None:
-        check_positive(horizon=horizon)
-        self.horizon, self.dtype = horizon, dtype
+        (self.horizon,), self.dtype = counts(horizon=horizon), dtype
         self.task_shape = dict.fromkeys(self.nominal, ())
         ranges = self.default_ranges if ranges is None else ranges
         for name, interval in ranges.items():
@@ -49,15 +50,16 @@ class PhysicalTasks(TaskDistribution):
                     f"ranges has the key {name!r}; the parameters of {self.name} are "
                     f"{known}."
                 )
-            if len(interval) != 2 or not 0 < interval[0] <= interval[1] < math.inf:
+            pair = tuple(map(real, interval)) if np.iterable(interval) else ()
+            if len(pair) != 2 or not 0 < pair[0] <= pair[1] < math.inf:
                 raise ValueError(
                     f"ranges[{name!r}] = {interval}: a pair (low, high) with 0 < low "
                     f"<= high is needed, such as {self.default_ranges[name]}."
                 )
-        self.ranges: Ranges = {
-            name: ranges.get(name, (value, value))
-            for name, value in self.nominal.items()
-        }
+        self.ranges: Ranges = {}
+        for name, value in self.nominal.items():
+            low, high = ranges.get(name, (value, value))
+            self.ranges[name] = float(low), float(high)
 
     def sample(self, num_tasks: int, gen: torch.Generator) -> Task:
         check_positive(num_tasks=num_tasks)

@@ -6,13 +6,13 @@ import inspect
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from numbers import Integral, Real
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from ..given import integer, real
 from ..types import Task
 from .base import TaskDistribution
 
@@ -30,15 +30,12 @@ def check_members(tasks: TaskDistribution) -> None:
 
 
 def _whole(value: Any, least: int) -> bool:
-    return (
-        isinstance(value, Integral)
-        and not isinstance(value, bool)
-        and int(value) >= least
-    )
+    whole = integer(value)
+    return whole is not None and whole >= least
 
 
 def _positive(value: Any) -> bool:
-    return isinstance(value, Real) and not isinstance(value, bool) and float(value) > 0
+    return real(value) > 0
 
 
 def _are_shapes(value: Any) -> bool:
@@ -65,7 +62,7 @@ MEMBERS: dict[str, tuple[str, Callable[[Any], bool]]] = {
     "can_terminate": FLAG,
     "action_scale": (
         "a positive, finite number",
-        lambda value: _positive(value) and value < math.inf,
+        lambda value: 0 < real(value) < math.inf,
     ),
     "action_limit": ("a positive number", _positive),
     "task_shape": ("a dict of shapes, such as {'goal': (2,)},", _are_shapes),

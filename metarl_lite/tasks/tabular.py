@@ -7,6 +7,7 @@ import math
 import torch
 from torch import Tensor
 
+from ..given import counts, real
 from ..rng import generator, normal, uniform
 from ..types import Task
 from .base import TaskDistribution, check_positive, index_task
@@ -44,15 +45,18 @@ class TabularMDP(TaskDistribution):
         reward_noise: float = 1.0,
         dtype: torch.dtype = torch.float32,
     ) -> None:
-        check_positive(num_states=num_states, num_actions=num_actions, horizon=horizon)
-        if not 0 <= reward_noise < math.inf:
+        num_states, num_actions, horizon = counts(
+            num_states=num_states, num_actions=num_actions, horizon=horizon
+        )
+        if not 0 <= real(reward_noise) < math.inf:
             raise ValueError(
                 f"reward_noise = {reward_noise}: a standard deviation is finite and at "
                 "least 0; use reward_noise=1.0, or reward_noise=0 for deterministic "
                 "rewards."
             )
         self.observation_size, self.action_size = num_states, num_actions
-        self.horizon, self.reward_noise, self.dtype = horizon, reward_noise, dtype
+        self.horizon, self.dtype = horizon, dtype
+        self.reward_noise = float(reward_noise)
         pairs = (num_states, num_actions)
         self.task_shape = {"transitions": (*pairs, num_states), "rewards": pairs}
 

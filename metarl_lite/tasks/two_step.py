@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from ..given import counts
 from ..types import Task
 from .base import TaskDistribution, check_positive
 
@@ -52,8 +53,7 @@ class TwoStep(TaskDistribution):
         vary_transitions: bool = True,
         dtype: torch.dtype = torch.float32,
     ) -> None:
-        check_positive(horizon=horizon)
-        self.horizon, self.dtype = horizon, dtype
+        (self.horizon,), self.dtype = counts(horizon=horizon), dtype
         self.vary_transitions = vary_transitions
         self.task_shape = {"good": (), "common": ()}
 

@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import dataclasses
 import importlib
+from fractions import Fraction
+from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor
 
 from metarl_lite.algorithms.configs import ALGORITHMS, MAMLConfig
 from metarl_lite.algorithms.inner import Rates, adapt, inner_loop, last_layer_rate, learned_rates, sample, step_sizes
-from metarl_lite.algorithms.maml import maml
+from metarl_lite.algorithms.maml import maml, meta_gradient
 from metarl_lite.algorithms.outer import readapt
+from metarl_lite.checkpoint import load, save
 from metarl_lite.evaluate.curves import adaptation_curve
 from metarl_lite.losses import LOSSES, policy_gradient
 from metarl_lite.oracles.meta_gradient import finite_differences
@@ -75,7 +79,7 @@ def test_the_last_layer_is_found_by_number_and_not_by_name() -> None:
 
 def test_learned_rates_of_a_policy_without_any_are_refused_with_the_remedy() -> None:
     policy = MLPPolicy.for_tasks(FAMILIES["continuous"], generator(0))
-    with pytest.raises(ValueError, match=r"no learned rates: .*with_rates\(0\.1\)"):
+    with pytest.raises(ValueError, match=r"no learned rates of w0, b0.*with_rates\(0\.1\)"):
         learned_rates(policy.params(), 0.1)
 
 
@@ -95,6 +99,168 @@ def test_a_rate_for_each_parameter_by_hand() -> None:
     assert moved["c"] is params["c"]
     # The step is through a graph: d sum(b') / dc = -2 rate b.
     assert torch.autograd.grad(moved["b"].sum(), params["c"])[0].tolist() == [[-5.0], [-6.0]]
+
+
+def one_step(**changes: Any) -> Params:
+    """An inner step of a small policy, with some argument changed."""
+    policy, theta, (batch, _) = small("continuous", MAMLConfig(episodes=2))
+    given = {
+        "policy": policy,
+        "params": tile(theta, 3),
+        "batch": batch,
+        "loss_fn": policy_gradient,
+        "lr": 0.5,
+    } | changes
+    return adapt(**given)
+
+
+def check_equal(found: Params, expected: Params) -> None:
+    assert found.keys() == expected.keys()
+    for name, p in expected.items():
+        assert torch.equal(found[name], p), name
+
+
+PG = policy_gradient
+WRONG_LOSSES: dict[str, Any] = {
+    "a mean over tasks": lambda policy, params, batch: PG(policy, params, batch).mean(),
+    "[N, 1]": lambda policy, params, batch: PG(policy, params, batch).unsqueeze(1),
+    "[N, E]": lambda policy, params, batch: policy.log_prob(params, batch.observations, batch.actions).mean(-1),
+    "[1]": lambda policy, params, batch: PG(policy, params, batch).mean(0, keepdim=True),
+    "a number": lambda policy, params, batch: 1.0,
+    "nothing": lambda policy, params, batch: None,
+    "numpy": lambda policy, params, batch: PG(policy, params, batch).detach().numpy(),
+    "two": lambda policy, params, batch: (PG(policy, params, batch), {}),
+}
+
+
+@pytest.mark.parametrize("case", WRONG_LOSSES)
+def test_a_loss_is_one_number_for_each_task(case: str) -> None:
+    """A mean over tasks would divide the inner rate by N, without a word."""
+    with pytest.raises(ValueError, match=r"the loss gave .*\[N\] = \[3\] is needed: one number for each task"):
+        one_step(loss_fn=WRONG_LOSSES[case])
+
+
+@pytest.mark.parametrize(
+    ("loss_fn", "words"),
+    [
+        (lambda policy, params, batch: torch.ones(3, dtype=torch.long), r"of type torch\.int64: real numbers"),
+        (lambda policy, params, batch: PG(policy, params, batch).detach(), r"carries no gradient: look for \.detach"),
+        (lambda policy, params, batch: PG(policy, tile(policy.params(), 3), batch), r"uses none of the parameters"),
+        ("policy_gradient", r"loss_fn = 'policy_gradient': a function is needed"),
+    ],
+)
+def test_a_loss_depends_on_the_parameters_that_it_is_given(loss_fn: Any, words: str) -> None:
+    with pytest.raises(ValueError, match=words):
+        one_step(loss_fn=loss_fn)
+
+
+def test_a_mean_over_tasks_is_refused_by_one_task_as_well() -> None:
+    params = {"x": torch.ones(1, 2, requires_grad=True)}
+    with pytest.raises(ValueError, match=r"\[N\] = \[1\] is needed"):
+        adapt(None, params, None, lambda policy, given, batch: given["x"].mean(), 0.1)  # type: ignore[arg-type]
+
+
+RATES: list[Any] = [
+    np.float32(0.5), np.float64(0.5), torch.tensor(0.5), torch.tensor(0.5, dtype=F64), Fraction(1, 2), np.array(0.5),
+    {"w0": np.float32(0.5), "b0": [0.5] * 3, "w1": torch.full((3, 1, 1), 0.5), "b1": np.full(3, 0.5), "w2": 0.5,
+     "b2": torch.full((3, 2), 0.5), "log_std": torch.tensor([0.5, 0.5])},
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("lr", RATES)
+def test_a_rate_is_a_number_of_any_library_or_a_tensor_that_fits(lr: Any) -> None:
+    check_equal(one_step(lr=lr), one_step())
+
+
+@pytest.mark.parametrize(
+    ("lr", "words"),
+    [
+        ({"w9": 0.1, "w0": 0.1}, r"lr names 'w9', but the parameters are 'w0', 'b0', 'w1'"),
+        ({}, r"lr = \{\} moves no parameter"),
+        ({"b0": torch.ones(2)}, r"the rate of 'b0' has shape \[2\], which does not fit \[3, 3\]"),
+        ({"b0": torch.ones(2, 3, 3)}, r"the rate of 'b0' has shape \[2, 3, 3\], which does not fit \[3, 3\]"),
+        (torch.ones(7), r"the rate of 'w0' has shape \[7\]"),
+        (True, r"the rate of 'w0' is True: a finite number"),
+        ("0.1", r"the rate of 'w0' is '0\.1': a finite number"),
+        (None, r"the rate of 'w0' is None: a finite number"),
+        (float("nan"), r"the rate of 'w0' is nan: a finite number"),
+        ({"w0": ["a"]}, r"the rate of 'w0' are a list of 1"),
+    ],
+)
+def test_a_rate_that_does_not_fit_is_named(lr: Any, words: str) -> None:
+    with pytest.raises(ValueError, match=words):
+        one_step(lr=lr)
+
+
+def test_a_rate_of_another_precision_does_not_change_that_of_the_parameters() -> None:
+    params = {"x": torch.ones(2, 3, requires_grad=True)}
+    rates: Rates = {"x": torch.full((2, 3), 0.5, dtype=F64)}
+    moved = adapt(None, params, None, lambda policy, given, batch: (given["x"] ** 2).sum(1), rates)  # type: ignore[arg-type]
+    assert moved["x"].dtype == torch.float32
+    assert not moved["x"].any()
+
+
+@pytest.mark.parametrize("params", [None, [], {}, {"w0": 1.0}, {"w0": torch.tensor(1.0)}, "untiled"])
+def test_parameters_are_one_set_for_each_task(params: Any) -> None:
+    theta = small("continuous", MAMLConfig(episodes=2))[1]
+    with pytest.raises(ValueError, match=r"tile\(policy\.params\(\), num_tasks\)"):
+        one_step(params=theta if params == "untiled" else params)
+
+
+def test_a_frozen_layer_stays_and_the_others_move_as_they_do_without_it() -> None:
+    _, theta, _ = small("continuous", MAMLConfig(episodes=2))
+    theta["w0"].requires_grad_(False)
+    moved, plain = one_step(params=tile(theta, 3)), one_step()
+    assert torch.equal(moved["w0"], tile(theta, 3)["w0"])
+    check_equal({n: p for n, p in moved.items() if n != "w0"}, {n: p for n, p in plain.items() if n != "w0"})
+    with pytest.raises(ValueError, match=r"moves no parameter: name one that requires a gradient"):
+        one_step(params=tile(theta, 3), lr={"w0": 0.1})
+
+
+def test_parameters_from_a_file_move(tmp_path: Path) -> None:
+    """They require no gradient, and are not frozen for all that."""
+    _, theta, _ = small("continuous", MAMLConfig(episodes=2))
+    save(theta, tmp_path / "theta")
+    check_equal(one_step(params=tile(load(tmp_path / "theta"), 3)), one_step())
+
+
+def test_what_a_loss_does_not_use_stays() -> None:
+    given = tile(small("continuous", MAMLConfig(episodes=2))[1], 3)
+    moved = one_step(params=given, loss_fn=lambda policy, params, batch: params["w1"].square().sum((1, 2)))
+    assert torch.equal(moved["w1"], given["w1"] - 0.5 * (2 * given["w1"]))
+    assert all(moved[name] is p for name, p in given.items() if name != "w1")
+
+
+def test_a_frozen_layer_and_one_that_is_not_used_have_no_meta_gradient() -> None:
+    tasks, config = FAMILIES["continuous"], MAMLConfig(episodes=2, inner_steps=1)
+    policy, theta, _ = small("continuous", config)
+    task, gen = tasks.sample(3, generator(1)), generator(2)
+    noise = [draw_noise(tasks, policy, 3, 2, gen) for _ in range(2)]
+    plain, _ = meta_gradient(tasks, policy, theta, task, config, noise)
+    loaded, _ = meta_gradient(tasks, policy, {n: p.detach() for n, p in theta.items()}, task, config, noise)
+    check_equal(loaded, plain)
+    frozen = {name: p.detach().requires_grad_(name != "w0") for name, p in theta.items()}
+    found, _ = meta_gradient(tasks, policy, frozen, task, config, noise)
+    assert not found["w0"].any()
+    assert all(found[name].any() for name in theta if name != "w0")
+    policy._params["unused"] = torch.ones(2, dtype=F64)
+    theta = policy.params()
+    for algorithm in ("maml", "fomaml", "reptile", "e_maml"):
+        changed = dataclasses.replace(config, algorithm=algorithm)
+        found, _ = meta_gradient(tasks, policy, theta, task, changed, noise)
+        assert not found["unused"].any(), algorithm
+    for outer in ("adam", "trpo", "promp"):
+        trained, _ = maml(tasks, policy, dataclasses.replace(config, iterations=1), generator(0), outer=outer)
+        assert torch.equal(trained.params()["unused"], torch.ones(2, dtype=F64)), outer
+
+
+def test_rates_that_a_policy_does_not_carry_for_every_parameter_are_refused() -> None:
+    params = small("continuous", MAMLConfig(algorithm="meta_sgd", episodes=2))[1]
+    del params["lr_b1"]
+    with pytest.raises(ValueError, match=r"no learned rates of b1: "):
+        learned_rates(params, 0.1)
+    with pytest.raises(ValueError, match=r"no layers w0, w1"):
+        last_layer_rate({"weight": torch.ones(1), "": torch.ones(1)}, 0.1)
 
 
 # --- ANIL and Meta-SGD ------------------------------------------------------------------------------------------------

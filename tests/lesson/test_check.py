@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import importlib
+import math
 import re
 import sys
 import types
+from fractions import Fraction
 from typing import Any
 
 import numpy as np
@@ -13,7 +16,7 @@ import torch
 from torch import Tensor
 
 import metarl_lite.lesson.exercises as registry
-from metarl_lite.lesson.check import check, passes, verdict
+from metarl_lite.lesson.check import _judge_function, _judge_value, check, passes, verdict
 from metarl_lite.lesson.exercises.base import Exercise
 from metarl_lite.lesson.exercises.compare import brief, describe, difference
 from metarl_lite.lesson.show import show_diff, show_source
@@ -118,7 +121,9 @@ def test_a_known_mistake_gets_its_message_also_when_it_raises() -> None:
         (lambda params, lr: {k: p[:1] for k, p in params.items()}, "form", "[4], but yours is a tensor of shape [1]"),
         (lambda params, lr: list(params), "form", "should be a dict with keys 'w', but yours is a list of 1"),
         (lambda params, lr: {"v": params["w"]}, "form", "a dict with keys 'w', but yours is a dict with keys 'v'"),
-        (lambda params, lr: {k: p.numpy() for k, p in params.items()}, "form", "a numpy array of shape [4]"),
+        (lambda params, lr: {k: p.numpy()[:1] for k, p in params.items()}, "form", "a numpy array of shape [1]"),
+        (lambda params, lr: {k: p.numpy() for k, p in params.items()}, "value", "['w'] should be [0.0, 0.9, 1.8, 2.7]"),
+        (lambda params, lr: dict.fromkeys(params, "w"), "form", "a tensor of shape [4], but yours is 'w'"),
         (lambda params, lr: {k: 0 * p for k, p in params.items()}, "value", "['w'] should be [0.0, 0.9, 1.8, 2.7]"),
         (lambda params, lr: {k: p * torch.nan for k, p in params.items()}, "value", "yours is [nan, nan, nan, nan]"),
         (in_place, "changed", "changes its arguments"),
@@ -170,13 +175,72 @@ def test_a_cut_graph_is_noticed() -> None:
     assert "carries no gradient" in found.message
 
 
-def test_kinds_of_numbers_are_told_apart() -> None:
+def test_values_are_compared_and_not_types() -> None:
+    """A number is one in whatever library; a list or an array is a tensor; a truth value is no number."""
+    for right in (
+        22,
+        22.0,
+        np.float32(22),
+        np.int64(22),
+        torch.tensor(22),
+        torch.tensor(22.0),
+        Fraction(22),
+        np.array(22.0),
+    ):
+        assert difference(right, 22, 0.0) is None, right
+        assert difference(right, 22.0, 0.0) is None, right
+        assert difference(right, torch.tensor(22), 0.0) is None, right
+    arms = torch.tensor([0, 1, 1])
+    for right in (arms, arms.float(), arms.int(), arms.numpy(), [0, 1, 1], (0.0, 1.0, 1.0), list(arms)):
+        assert difference(right, arms, 0.0) is None, right
+        assert difference(right, [0, 1, 1], 0.0) is None, right
+        assert difference(right, arms.double(), 0.0) is None, right
+    for right in (True, np.bool_(True), torch.tensor(True)):
+        assert difference(right, True, 0.0) is None
+    assert difference(np.str_(" Neither"), "neither", 0.0) is None
+
+
+def test_what_is_another_value_or_none_is_told() -> None:
     assert passes("6.6", lambda x: torch.tensor([True, False]))
+    assert passes("6.6", lambda x: [True, False])
     assert "should hold torch.bool, but yours holds torch.float32" in verdict("6.6", lambda x: (x > 0).float()).message
-    assert difference(1.0, torch.tensor(1), 1e-6) is not None
-    assert difference(np.float64(2.0), 2, 1e-6) is not None
-    assert difference(2, 2.0, 1e-6) is None
-    assert difference(torch.tensor(2.0), 2.0, 1e-6) is None
+    for wrong, words in (
+        (22.5, "should hold whole numbers, but yours is 22.5"),
+        (True, "should be the number 22, but yours is the truth value True"),
+        ("22", "should be the number 22, but yours is '22'"),
+        (22 + 0j, "but yours is an object of type complex"),
+        ([22], "but yours is a list of 1"),
+        (21.0, "should be 22, but yours is 21"),
+    ):
+        assert words in (difference(wrong, 22, 0.0) or ("", ""))[1], wrong
+    arms = torch.tensor([0, 1])
+    for odd in ([0.0, 0.5], torch.tensor([0.0, math.nan])):
+        assert "whole numbers" in (difference(odd, arms, 0.0) or ("", ""))[1]
+    for form in ([[0], [1, 2]], ["0", "1"], [None, 1], {"a": 1}, [0, 1, 1]):
+        assert (difference(form, arms, 0.0) or ("", ""))[0] == "form", form
+    assert difference(1, True, 0.0) is not None
+    assert difference(torch.tensor(1), True, 0.0) is not None
+    learned = torch.ones(2, requires_grad=True)
+    assert "carries no gradient" in (difference([1.0, 1.0], learned, 0.0) or ("", ""))[1]
+
+
+def test_the_reported_answers() -> None:
+    monkey = importlib.import_module("metarl_lite.lesson.exercises.ch10")
+    right = monkey._plan
+    plan = next(exercise for exercise in monkey.EXERCISES if exercise.name == "10.2")
+    assert _judge_function(plan, lambda *given: (right(*given)[0], right(*given)[1].float())).status == "correct"
+    assert _judge_function(plan, lambda *given: (right(*given)[0], right(*given)[1] + 0.5)).status == "form"
+    seeds = next(e for e in importlib.import_module("metarl_lite.lesson.exercises.ch03").EXERCISES if e.name == "3.4")
+    assert _judge_value(seeds, 22.0).status == _judge_value(seeds, torch.tensor(22.0)).status == "correct"
+    assert _judge_value(seeds, 21.0).message.startswith("With one seed fewer")
+    assert _judge_value(seeds, 23).status == "value"
+
+
+@pytest.mark.parametrize("mode", [torch.no_grad, torch.inference_mode])
+def test_answers_are_judged_with_gradients_on(mode: Any) -> None:
+    with mode():
+        assert passes("6.3", lambda theta: 3 * theta)
+        assert passes("6.5", lambda x: 2 * x)
 
 
 def test_an_answer_cannot_change_the_cases_of_the_next() -> None:

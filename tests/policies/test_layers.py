@@ -2,12 +2,25 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any
+
 import pytest
 import torch
 from torch import Tensor
+from torch.func import grad, hessian, jacfwd, jacrev, vmap
+from torch.utils._pytree import tree_leaves
 
+from metarl_lite.losses import LOSSES
+from metarl_lite.policies.base import tile
 from metarl_lite.policies.layers import hidden, linear, quick_linear, tanh_
+from metarl_lite.policies.mlp import MLPPolicy
+from metarl_lite.returns import with_advantages
 from metarl_lite.rng import generator, normal
+from metarl_lite.rollout import rollout
+from metarl_lite.tasks.bandits import BernoulliBandit
+from metarl_lite.tasks.navigation import PointGoal
+from metarl_lite.types import Params
 
 F64 = torch.float64
 
@@ -75,3 +88,111 @@ def test_a_shared_weight_with_a_bias_for_each_task_is_not_taken_for_a_shared_lay
             torch.testing.assert_close(quick_linear(x, shared, bias)[n], x[n] @ weight[0] + bias[n], rtol=0, atol=1e-14)
         together = quick_linear(x, shared, bias[:1].expand_as(bias))
     torch.testing.assert_close(together, x @ weight[0] + bias[0], rtol=0, atol=1e-14)
+
+
+# --- torch.func -------------------------------------------------------------------------------------------------------
+
+FAMILIES = {"continuous": PointGoal(horizon=4, dtype=F64), "discrete": BernoulliBandit(3, 4, dtype=F64)}
+Loss = Callable[[Params], Tensor]
+
+
+def two_sets(family: str, loss: str, layers: tuple[int, ...] = (4, 3)) -> tuple[Loss, list[Params]]:
+    """A loss of the package on a batch of two tasks, and two sets of parameters `[N, ...]`."""
+    tasks, gen = FAMILIES[family], generator(0)
+    policy = MLPPolicy.for_tasks(tasks, gen, hidden=layers)
+    start = {name: p.detach() for name, p in tile(policy.params(), 2).items()}
+    batch = with_advantages(rollout(tasks, policy, start, tasks.sample(2, gen), 3, gen))
+    moved = [{n: p + 0.1 * normal(tuple(p.shape), gen, F64) for n, p in start.items()} for _ in range(2)]
+    return lambda params: LOSSES[loss](policy, params, batch), moved
+
+
+def stacked(sets: list[Any]) -> Any:
+    """Equal nested dicts, stacked leaf by leaf."""
+    if isinstance(sets[0], dict):
+        return {name: stacked([one[name] for one in sets]) for name in sets[0]}
+    return torch.stack(sets)
+
+
+def rows(loss: Loss, params: Params) -> Params:
+    """The Jacobian, row by row, by torch's ordinary backward pass."""
+    leaves = {name: p.clone().requires_grad_() for name, p in params.items()}
+    value = loss(leaves)
+    found = [torch.autograd.grad(v, list(leaves.values()), retain_graph=True) for v in value]
+    return {name: torch.stack([row[i] for row in found]) for i, name in enumerate(leaves)}
+
+
+def second(loss: Loss, params: Params) -> dict[str, Params]:
+    """The Hessian of the sum, entry by entry."""
+    leaves = {name: p.clone().requires_grad_() for name, p in params.items()}
+    slopes = torch.autograd.grad(loss(leaves).sum(), list(leaves.values()), create_graph=True)
+    found: dict[str, Params] = {}
+    for name, slope in zip(leaves, slopes, strict=True):
+        each = [
+            torch.autograd.grad(s, list(leaves.values()), retain_graph=True, materialize_grads=True)
+            for s in slope.reshape(-1)
+        ]
+        found[name] = {
+            other: torch.stack([row[i] for row in each]).reshape(*slope.shape, *p.shape)
+            for i, (other, p) in enumerate(leaves.items())
+        }
+    return found
+
+
+def close(found: Any, expected: Any) -> None:
+    for a, b in zip(tree_leaves(found), tree_leaves(expected), strict=True):
+        torch.testing.assert_close(a, b, rtol=1e-12, atol=1e-12)
+
+
+@pytest.mark.parametrize("loss", LOSSES)
+@pytest.mark.parametrize("family", FAMILIES)
+def test_transforms_of_torch_func_equal_a_loop(family: str, loss: str) -> None:
+    value, (one, other) = two_sets(family, loss)
+    both, total = stacked([one, other]), lambda params: value(params).sum()
+    together = vmap(value)(both)
+    assert together.shape == (2, 2)
+    close(together, torch.stack([value(one), value(other)]))
+    with torch.no_grad():
+        close(vmap(value)(both), together)
+    first = rows(value, one), rows(value, other)
+    for jacobian in (jacrev, jacfwd):
+        close(jacobian(value)(one), first[0])
+        close(vmap(jacobian(value))(both), stacked(list(first)))
+    close(grad(total)(one), {name: row.sum(0) for name, row in first[0].items()})
+
+
+@pytest.mark.parametrize("loss", LOSSES)
+@pytest.mark.parametrize("family", FAMILIES)
+def test_hessians_of_torch_func_equal_a_loop_in_all_four_orders(family: str, loss: str) -> None:
+    """Forward over forward is the one that a function of one's own gets wrong in silence."""
+    value, (one, other) = two_sets(family, loss, (3,))
+    expected = second(value, one)
+
+    def total(params: Params) -> Tensor:
+        return value(params).sum()
+
+    close(hessian(total)(one), expected)
+    close(vmap(hessian(total))(stacked([one, other])), stacked([expected, second(value, other)]))
+    for outer in (jacrev, jacfwd):
+        for inner in (jacrev, jacfwd):
+            close(outer(inner(total))(one), expected)
+
+
+def test_a_set_of_parameters_may_vary_in_one_tensor_and_along_any_dimension() -> None:
+    value, (one, other) = two_sets("continuous", "policy_gradient")
+    some = torch.stack([one["w0"], other["w0"]], -1)
+    found = vmap(lambda w: value({**one, "w0": w}), in_dims=-1)(some)
+    close(found, torch.stack([value({**one, "w0": some[..., i]}) for i in range(2)]))
+
+
+@pytest.mark.parametrize("strategy", ["reverse-mode", "forward-mode"])
+def test_gradients_may_come_in_batches(strategy: str) -> None:
+    """Which is what `vectorize` and `is_grads_batched` mean: backward passes under vmap, of an ordinary graph."""
+    value, (one, _) = two_sets("continuous", "policy_gradient")
+
+    def total(*tensors: Tensor) -> Tensor:
+        return value(dict(zip(one, tensors, strict=True))).sum()
+
+    given = tuple(one.values())
+    found = torch.autograd.functional.hessian(total, given, vectorize=True, outer_jacobian_strategy=strategy)
+    plain = torch.autograd.functional.hessian(total, given)
+    close(found, plain)

@@ -136,7 +136,7 @@ def _cut_in_time(count: int, length: int, parts: int, gen: torch.Generator) -> l
 
 
 def _parted(answer: Callable[..., list[Tensor]], count: int, length: int, parts: int, seed: int) -> list[list[int]]:
-    return [part.tolist() for part in answer(count, length, parts, generator(seed))]
+    return [torch.as_tensor(part).tolist() for part in answer(count, length, parts, generator(seed))]
 
 
 # --- 12.3: the error of a difference ----------------------------------------------------------------------------------

@@ -10,6 +10,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ...given import as_floats, number, truth
+
 
 def describe(value: Any) -> str:
     """A value's kind and shape in words: "a tensor of shape [20, 2]"."""
@@ -24,7 +26,7 @@ def describe(value: Any) -> str:
     if isinstance(value, (bool, np.bool_)):
         return f"the truth value {bool(value)}"
     if _is_number(value):
-        return f"the number {value:.6g}"
+        return f"the number {float(value):.6g}"
     return f"{value!r}" if value is None or isinstance(value, str) else f"an object of type {type(value).__name__}"
 
 
@@ -41,19 +43,27 @@ def brief(value: Any) -> str:
         return "{" + ", ".join(f"{key!r}: {brief(leaf)}" for key, leaf in value.items()) + "}"
     if isinstance(value, (tuple, list)) and len(value) <= 6:
         return "(" + ", ".join(brief(leaf) for leaf in value) + ")"
-    return f"{value:.6g}" if _is_number(value) else describe(value)
+    return f"{float(value):.6g}" if _is_number(value) else describe(value)
 
 
 def difference(got: Any, expected: Any, tolerance: float, where: str = "the result") -> tuple[str, str] | None:
-    """The first difference as (kind, sentence), or None; kinds: "form" (type, shape, graph) and "value"."""
+    """The first difference as (kind, sentence), or None; kinds: "form" (type, shape, graph) and "value".
+
+    Values are compared, not types: 22.0 is 22, and an array or a list of numbers stands for a tensor of them, unless a
+    gradient is asked for. A truth value is no number.
+    """
     got, expected = _plain(got), _plain(expected)
     if isinstance(expected, (Mapping, tuple, list)):
         return _nested(got, expected, tolerance, where)
     if isinstance(expected, (Tensor, np.ndarray)) or _is_number(expected):
         return _numeric(got, expected, tolerance, where)
-    if type(got) is not type(expected) and not (isinstance(expected, bool) and isinstance(got, np.bool_)):
+    if isinstance(expected, (bool, np.bool_)):
+        got, expected = truth(got) if truth(got) is not None else got, bool(expected)
+    if isinstance(expected, str) and isinstance(got, str):
+        got = expected if got.strip().casefold() == expected.casefold() else str(got)
+    if type(got) is not type(expected):
         return "form", f"{where} should be {describe(expected)}, but yours is {describe(got)}."
-    if isinstance(expected, (bool, str, type(None), np.bool_)) and got != expected:
+    if isinstance(expected, (bool, str, type(None))) and got != expected:
         return "value", f"{where} should be {expected!r}, but yours is {got!r}."
     return None
 
@@ -66,6 +76,7 @@ def _nested(got: Any, expected: Any, tolerance: float, where: str) -> tuple[str,
             return "form", f"{where} should be {describe(expected)}, but yours is {describe(got)}."
         pairs = {f"{part}[{key!r}]": (got[key], expected[key]) for key in expected}
     else:
+        got = list(got) if isinstance(got, (Tensor, np.ndarray)) and got.ndim else got
         if not isinstance(got, (tuple, list)) or len(got) != len(expected):
             return "form", f"{where} should be {describe(expected)}, but yours is {describe(got)}."
         pairs = {f"{part}[{place}]": pair for place, pair in enumerate(zip(got, expected, strict=True))}
@@ -75,18 +86,21 @@ def _nested(got: Any, expected: Any, tolerance: float, where: str) -> tuple[str,
 
 def _numeric(got: Any, expected: Any, tolerance: float, where: str) -> tuple[str, str] | None:
     wrong_form = "form", f"{where} should be {describe(expected)}, but yours is {describe(got)}."
-    kinds = Tensor if isinstance(expected, Tensor) else (Tensor, np.ndarray)
-    if not (isinstance(got, kinds) or _is_number(got)):
-        return wrong_form
+    if not (isinstance(got, (Tensor, np.ndarray)) or _is_number(got)):
+        got = _numbers_of(got)
+        if got is None:
+            return wrong_form
     if getattr(expected, "requires_grad", False) and not getattr(got, "requires_grad", False):
         causes = "detach, .item(), .data, torch.no_grad or a missing create_graph"
         return "form", f"{where} carries no gradient; look for {causes}."
     mine, right = _tensor(got), _tensor(expected)
     if mine.shape != right.shape:
         return wrong_form
-    if _is_bool(mine) != _is_bool(right) or mine.is_floating_point() > right.is_floating_point():
+    if _is_bool(mine) != _is_bool(right) or mine.is_complex():
         return "form", f"{where} should hold {right.dtype}, but yours holds {mine.dtype}."
     a, b = mine.double(), right.double()
+    if not right.is_floating_point() and bool((a != a.round()).any()):
+        return "form", f"{where} should hold whole numbers, but yours is {brief(got)}."
     off = ~torch.isclose(a, b, rtol=tolerance, atol=tolerance, equal_nan=True)
     if not off.any():
         return None
@@ -104,7 +118,22 @@ def _is_bool(value: Tensor) -> bool:
 
 
 def _is_number(value: Any) -> bool:
-    return isinstance(value, (int, float, np.number)) and not isinstance(value, bool)
+    return not isinstance(value, (Tensor, np.ndarray)) and number(value) is not None
+
+
+def _numbers_of(value: Any) -> Any:
+    """A list of numbers, of lists of them, or of tensors, as one array; None where it is none."""
+    if not isinstance(value, (list, tuple)):
+        return None
+    try:
+        found = np.asarray(as_floats(value, "") if _holds_tensors(value) else value)
+    except ValueError:
+        return None
+    return found if found.dtype.kind in "biuf" else None
+
+
+def _holds_tensors(value: Any) -> bool:
+    return any(isinstance(part, Tensor) for part in value)
 
 
 def _plain(value: Any) -> Any:
@@ -115,7 +144,9 @@ def _plain(value: Any) -> Any:
 
 
 def _tensor(value: Any) -> Tensor:
-    return value.detach().cpu() if isinstance(value, Tensor) else torch.as_tensor(np.asarray(value))
+    if isinstance(value, Tensor):
+        return value.detach().cpu()
+    return torch.as_tensor(np.asarray(value if isinstance(value, np.ndarray) else number(value)))
 
 
 def _rounded(value: Any) -> Any:

@@ -19,6 +19,7 @@ from matplotlib.ticker import MaxNLocator
 from numpy.typing import ArrayLike
 from PIL import Image
 
+from ...given import check_callable, integer
 from ..page import player, publish, require_alt, small_png
 from .style import RC, array, look
 
@@ -232,7 +233,9 @@ def animate(
         ValueError: the alt text is too short, or there is no frame.
     """
     require_alt(alt)
-    items = list(range(frames)) if isinstance(frames, int) else list(frames)
+    check_callable(draw=draw)
+    count = integer(frames)
+    items = list(frames if count is None else range(count))  # type: ignore[arg-type]
     if not items:
         raise ValueError("animate got no frames; give a positive number or a list that is not empty")
     fig, axes = figure(width, height, columns)
