@@ -159,10 +159,9 @@ def trial(
     noise = _chance(tasks, policy, num_tasks, episodes, gen, noise)
     # An empty memory; and of the last step no action, no reward, and done.
     memory, *came = policy.first(num_tasks, noise.step.device)
-    steps, last, kept = _Steps(), [], []
+    steps, last, kept, over = _Steps(), [], [], came[-1]
     for e in range(episodes):
-        state = tasks.reset(task, noise.reset[:, e])  # [N, ...]
-        alive = torch.ones(num_tasks, dtype=torch.bool, device=state.device)
+        state, alive = tasks.reset(task, noise.reset[:, e]), over > 0  # [N, ...], [N]
         for t in range(tasks.horizon):
             seen, before = tasks.observe(task, state), memory
             with torch.set_grad_enabled(memories):
@@ -172,8 +171,8 @@ def trial(
             chosen = policy.distribution(params, memory)
             taken = policy.sample(chosen, noise.action[:, e, t], deterministic)
             after, reward, ended = tasks.step(task, state, taken, noise.step[:, e, t])
-            over = torch.ones_like(ended) if t == tasks.horizon - 1 else ended
-            now = [policy.encode(taken), reward, over.to(policy.dtype)]
+            done = over if t == tasks.horizon - 1 else ended.to(policy.dtype)
+            now = [policy.encode(taken), reward, done]
             if tasks.can_terminate:
                 now = [frozen(alive, x, y) for x, y in zip(came, now, strict=True)]
                 after, reward, ended = absorbed(alive, state, after, reward, ended)

@@ -59,13 +59,15 @@ def appraise(
     config: RL2Config,
 ) -> tuple[Distribution, Tensor, Tensor]:
     """Distributions and values, given the memories of actor and critic `[B, L, H]`; and the actor's once more."""
-    if not (config.critic_trains_memory or policy.separate):
-        # what the critic would like to remember does not disturb what the actor needs
-        critic = critic.detach()
     # [B, E, T, H]
     acting, judging = (
         m.reshape(*batch.rewards.shape, m.shape[-1]) for m in (memory, critic)
     )
+    if config.critic_trains_memory and not policy.separate:
+        return *policy.outlook(theta, acting), memory
+    if not policy.separate:
+        # what the critic would like to remember does not disturb what the actor needs
+        judging = judging.detach()
     return policy.distribution(theta, acting), policy.value(theta, judging), memory
 
 

@@ -16,7 +16,7 @@ import torch
 
 from ..given import counts
 from ..optim import ClippedAdam
-from ..policies.gru import GRUPolicy
+from ..policies.gru import GRUPolicy, by_columns
 from ..ram import check_memory
 from ..rollout import draw_noise, trial
 from ..state import History, State, identity
@@ -64,7 +64,7 @@ def rl2_iteration(
     a2c = config.algorithm == "a2c"
     acting = theta if a2c else {name: p.detach() for name, p in theta.items()}
     batch = trial(
-        tasks, policy, acting, task, config.episodes,
+        tasks, policy, by_columns(acting), task, config.episodes,
         noise=noise, memories=not policy.separate,
     )  # fmt: skip
     now, step = config.at(state.iteration), STEPS[config.algorithm]

@@ -112,6 +112,10 @@ class BeliefPolicy(GRUPolicy):
         """What the critic expects, given the code and the last input."""
         return super().value(params, self._trunk(params, memory))
 
+    def outlook(self, params: Params, memory: Tensor) -> tuple[Distribution, Tensor]:
+        """Both, given the code and the last input."""
+        return super().outlook(params, self._trunk(params, memory))
+
     def _trunk(self, params: Params, memory: Tensor) -> Tensor:
         return torch.tanh(memory.detach() @ params["trunk_w"] + params["trunk_b"])
 

@@ -47,9 +47,9 @@ def categorical_log_prob(logits: Tensor, action: Tensor) -> Tensor:
 
 def categorical_sample(logits: Tensor, noise: Tensor) -> Tensor:
     """Turns uniform `noise` `[..., 1]` into actions `[...]`: the first whose cumulative probability exceeds it."""
-    chances = normalised(torch.softmax, logits).movedim(-1, 0)  # [A, ...]
+    cumulative = normalised(torch.softmax, logits).cumsum(-1)
     # The last action needs no bound: rounding cannot lead beyond it.
-    return (noise.movedim(-1, 0) >= chances.cumsum(0)[:-1]).sum(0)
+    return (noise >= cumulative[..., :-1]).sum(-1)
 
 
 def gaussian_kl(old: Distribution, new: Distribution) -> Tensor:

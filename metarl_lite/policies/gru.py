@@ -14,7 +14,6 @@ from torch import Tensor
 from ..given import counts, real
 from ..rng import generator, normal, uniform
 from ..types import Params, Rollout
-from . import through_time
 from .base import Policy
 from .distributions import Distribution
 
@@ -167,15 +166,17 @@ class GRUPolicy(Policy):
 
     def remember(self, params: Params, memory: Tensor, x: Tensor) -> Tensor:
         """The actor's memory after one more input: `[N, H]` and `[N, I]` give `[N, H]`."""
-        return through_time.step(x, memory, weights_of(params, "actor"))
+        return torch.gru_cell(x, memory, *weights_of(params, "actor"))
 
     def unroll(self, params: Params, inputs: Tensor) -> tuple[Tensor, Tensor]:
         """The memories of actor and critic after every input of whole trials: `[N, L, I]` gives two `[N, L, H]`.
 
         For trials with steps that were not taken, see `recall`.
         """
+        memory = inputs.new_zeros(1, len(inputs), self.hidden)
+        options = True, 1, 0.0, False, False, True  # biases; one layer; batch first
         memories = [
-            through_time.unroll(inputs, weights_of(params, owner))
+            torch.gru(inputs, memory, weights_of(params, owner), *options)[0]
             for owner in (("actor", "critic") if self.separate else ("actor",))
         ]
         return memories[0], memories[-1]
@@ -205,13 +206,26 @@ class GRUPolicy(Policy):
     def distribution(self, params: Params, memory: Tensor) -> Distribution:
         """What the action is drawn from: `logits` `[..., A]`, or `mean` `[..., A]` and `log_std` `[A]`."""
         output = head(memory, params["actor_w"], params["actor_b"])
-        if self.discrete:
-            return {"logits": output}
-        return {"mean": output, "log_std": params["log_std"]}
+        return self._named(params, output)
 
     def value(self, params: Params, memory: Tensor) -> Tensor:
         """What the critic expects to come, `[...]`, from its memory `[..., H]`."""
         return head(memory, params["critic_w"], params["critic_b"]).squeeze(-1)
+
+    def outlook(self, params: Params, memory: Tensor) -> tuple[Distribution, Tensor]:
+        """`distribution` and `value` of the same memories, as one product."""
+        weight, bias = (
+            torch.cat([params[f"actor_{name}"], params[f"critic_{name}"]], -1)
+            for name in ("w", "b")
+        )
+        both = head(memory, weight, bias)
+        output, value = torch.split(both, [self.action_size, 1], -1)
+        return self._named(params, output), value.squeeze(-1)
+
+    def _named(self, params: Params, output: Tensor) -> Distribution:
+        if self.discrete:
+            return {"logits": output}
+        return {"mean": output, "log_std": params["log_std"]}
 
     @property
     def numbers_of_a_step(self) -> int:
@@ -230,8 +244,20 @@ def head(memory: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
     A product with few columns is slow. This one computes its transpose, so what is returned lies output by output.
     """
     rows = memory.reshape(-1, memory.shape[-1])  # [N, H]
-    outputs = torch.addmm(bias.unsqueeze(1), weight.mT, rows.mT)  # [A, N]
+    # contiguous: else the gradient of the weight would be a product with few columns
+    outputs = torch.addmm(bias.unsqueeze(1), weight.mT.contiguous(), rows.mT)  # [A, N]
     return outputs.mT.reshape(*memory.shape[:-1], len(bias))
+
+
+def by_columns(params: Params) -> Params:
+    """The same parameters, the matrices of a GRU column by column in memory; for many single steps.
+
+    Otherwise the gradient of what few inputs meet, at each step, would be a slow product with few columns.
+    """
+    return {
+        name: p.mT.contiguous().mT if "_gru_" in name and p.ndim == 2 else p
+        for name, p in params.items()
+    }
 
 
 def latest_taken(mask: Tensor) -> Tensor:

@@ -429,9 +429,9 @@ def test_the_same_luck_makes_the_gradient_steadier(monkeypatch: pytest.MonkeyPat
 def test_trials_of_a_task_have_the_same_luck_only_if_that_is_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
     met: list[Noise] = []
 
-    def watched(*args: Any, noise: Noise) -> Rollout:
+    def watched(*args: Any, noise: Noise, memories: bool) -> Rollout:
         met.append(noise)
-        return trial(*args, noise=noise)
+        return trial(*args, noise=noise, memories=memories)
 
     monkeypatch.setattr(MODULE, "trial", watched)
     for common in (False, True):
