@@ -23,7 +23,7 @@ FLOORS = [
     "types rng ram",
     "tasks: base bandits two_step tabular navigation physics families gym_tasks gym_env gym",
     "oracles: bandits gittins bayes tabular posterior navigation grid meta_gradient supports estimators",
-    "policies: layers distributions base mlp gru keyed belief seat player",
+    "policies: layers distributions base mlp through_time gru keyed belief seat player",
     "returns rollout losses optim",
     "checkpoint state training",
     "algorithms: configs inner relatives outer maml actor_critic rl2",
