@@ -77,7 +77,7 @@ def trial_loss(
     values: Tensor,
     batch: Rollout,
     targets: Tensor,
-    old_log_prob: Tensor,
+    old_log_prob: Tensor | None,
     config: RL2Config,
     bonus: float,
 ) -> tuple[Tensor, Seen]:
@@ -86,11 +86,14 @@ def trial_loss(
     $$ L = \frac1B \sum_i \left[ L^{clip}_i + \frac c2\, \frac{\sum m\, (V - \hat V)^2}{\sum m}
          - \beta\, \frac{\sum m\, H(\pi)}{\sum m} \right] $$
 
-    with $\hat V$ = `targets`, c = `value_weight` and $\beta$ = `bonus`. Nothing is clipped for "a2c".
+    with $\hat V$ = `targets`, c = `value_weight` and $\beta$ = `bonus`. Nothing is clipped for "a2c". Without an
+    `old_log_prob` it was this policy that acted.
 
     Source: Mnih et al. (2016), section 4; Schulman et al. (2017), equation 9.
     """
     log_prob = policy.log_prob_of(chosen, batch.actions)
+    if old_log_prob is None:
+        old_log_prob = log_prob.detach()
     clip = config.clip if config.algorithm == "ppo" else None
     surrogate = clipped(log_prob, old_log_prob, batch, clip).mean()
     entropy = _mean(policy.entropy(chosen), batch.mask)
@@ -127,9 +130,8 @@ def a2c(
     chosen, values, memory = look_back(policy, theta, batch, config)
     baseline = values.detach()
     batch, targets = with_trial_advantages(batch, baseline, config, now.discount)
-    log_prob = policy.log_prob_of(chosen, batch.actions).detach()
     loss, seen = trial_loss(
-        policy, chosen, values, batch, targets, log_prob, config, now.entropy
+        policy, chosen, values, batch, targets, None, config, now.entropy
     )
     loss = loss + policy.own_loss(theta, memory, batch)
     return seen | {

@@ -14,6 +14,7 @@ from torch import Tensor
 from ..given import counts, real
 from ..rng import generator, normal, uniform
 from ..types import Params, Rollout
+from . import through_time
 from .base import Policy
 from .distributions import Distribution
 
@@ -173,10 +174,8 @@ class GRUPolicy(Policy):
 
         For trials with steps that were not taken, see `recall`.
         """
-        memory = inputs.new_zeros(1, len(inputs), self.hidden)
-        options = True, 1, 0.0, False, False, True  # biases; one layer; batch first
         memories = [
-            torch.gru(inputs, memory, weights_of(params, owner), *options)[0]
+            through_time.unroll(inputs, weights_of(params, owner))
             for owner in (("actor", "critic") if self.separate else ("actor",))
         ]
         return memories[0], memories[-1]
