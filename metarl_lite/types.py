@@ -114,6 +114,11 @@ class Rollout:
             if isinstance(value, Tensor) and value.is_inference():
                 object.__setattr__(self, field.name, ordinary(value))
 
+    def each(self, change: Callable[[Tensor], Tensor]) -> Rollout:
+        """The same with every tensor changed, such as `batch.each(lambda x: x[:5])` for the first five tasks."""
+        parts = {f.name: getattr(self, f.name) for f in fields(self)}
+        return Rollout(**{k: x if x is None else change(x) for k, x in parts.items()})
+
     def done(self) -> Tensor:
         """Whether the episode was over after each step, `[N, E, T]`: ended by the dynamics, then or before, or by T."""
         done = self.terminated | (self.mask == 0)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import fields, replace
+from dataclasses import replace
 
 import torch
 from torch import Tensor
@@ -179,8 +179,7 @@ def ppo(
 
 def some_trials(batch: Rollout, index: Tensor) -> Rollout:
     """Some of the trials."""
-    parts = {f.name: getattr(batch, f.name) for f in fields(batch)}
-    return replace(batch, **{k: x[index] for k, x in parts.items() if x is not None})
+    return batch.each(lambda x: x[index])
 
 
 #: Updates by name (`RL2Config.algorithm`): each changes theta in place, and says what

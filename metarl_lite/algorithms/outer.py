@@ -9,7 +9,6 @@ from __future__ import annotations
 import math
 import warnings
 from collections.abc import Sequence
-from dataclasses import fields, replace
 
 import torch
 from torch import Tensor
@@ -261,8 +260,7 @@ class Proximal:
 
 def some_episodes(batch: Rollout, count: int) -> Rollout:
     """The first `count` episodes of every task."""
-    parts = {f.name: getattr(batch, f.name)[:, :count] for f in fields(batch)}
-    return replace(batch, **parts)
+    return batch.each(lambda x: x[:, :count])
 
 
 def check_outer(outer: str, config: MAMLConfig) -> None:

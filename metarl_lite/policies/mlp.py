@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from ..given import counts, real
-from ..rng import uniform
+from ..rng import generator, uniform
 from ..types import Params
 from .base import Policy
 from .distributions import Distribution
@@ -69,7 +69,7 @@ class MLPPolicy(Policy):
                 "as init_std=0.1."
             )
         super().__init__(sizes[0], sizes[-1], discrete, dtype)
-        self.num_layers = len(sizes) - 1
+        self.num_layers, self.hidden = len(sizes) - 1, tuple(sizes[1:-1])
         for i, (fan_in, fan_out) in enumerate(pairwise(sizes)):
             # Glorot and Bengio (2010): keeps the scale of tanh layers
             bound = math.sqrt(6 / (fan_in + fan_out))
@@ -83,6 +83,34 @@ class MLPPolicy(Policy):
             self._params["log_std"] = torch.full(
                 (self.action_size,), math.log(init_std), dtype=dtype, device=gen.device
             )
+
+    @classmethod
+    def from_params(cls, params: Params) -> MLPPolicy:
+        """The policy that these parameters belong to, with the rates that they carry: names and shapes say which it is.
+
+        Raises:
+            ValueError: if they belong to no such network.
+        """
+        try:
+            depth = sum(name.startswith("w") for name in params)
+            layers = [params[f"w{i}"] for i in range(depth)]
+            policy: MLPPolicy = cls(
+                layers[0].shape[0],
+                layers[-1].shape[1],
+                generator(0),
+                discrete="log_std" not in params,
+                hidden=tuple(layer.shape[1] for layer in layers[:-1]),
+                dtype=layers[0].dtype,
+            )
+            if any(name.startswith("lr_") for name in params):
+                policy = policy.with_rates(0.0)
+            return policy.replace(params)
+        # the last two for types and shapes that weights cannot have
+        except (KeyError, IndexError, ValueError, RuntimeError) as error:
+            raise ValueError(
+                f"these are not the parameters of an MLPPolicy ({error}): "
+                f"{', '.join(sorted(params))}."
+            ) from None
 
     def replace(self, params: Params) -> Self:
         if any(name.startswith("lr_") for name in params) and not self.has_rates:

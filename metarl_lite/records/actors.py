@@ -6,13 +6,18 @@ from pathlib import Path
 
 from ..checkpoint import load
 from ..policies.gru import GRUPolicy
+from ..policies.mlp import MLPPolicy
 
 #: The trained agents that come with the package.
 WEIGHTS = Path(__file__).parent / "weights"
 
 
-def actor(name: str) -> GRUPolicy:
-    """A trained agent by name, such as `actor("bandit-k5-n10")`: a policy with a memory, ready for `trial`.
+def actor(name: str) -> GRUPolicy | MLPPolicy:
+    """A trained agent by name.
+
+    Names such as "bandit-k5-n10" or "gridnavi" are RL²'s: a policy with a memory, ready for `trial`. Names such as
+    "navigation-maml" are initialisations of gradient steps: a policy without one, ready for `adaptation_curve` or
+    `rollout`. `player` plays both.
 
     Raises:
         ValueError: for an unknown name; the message lists the known ones.
@@ -20,4 +25,6 @@ def actor(name: str) -> GRUPolicy:
     known = sorted(f.stem for f in WEIGHTS.glob("*.safetensors"))
     if name not in known:
         raise ValueError(f"no trained agent {name!r}; known are {known}.")
-    return GRUPolicy.from_params(load(WEIGHTS / f"{name}.safetensors"))
+    params = load(WEIGHTS / f"{name}.safetensors")
+    kind = MLPPolicy if "w0" in params else GRUPolicy
+    return kind.from_params(params)

@@ -14,13 +14,11 @@ Actions: integers, or a box of plus and minus the family's `action_limit`. Where
 from __future__ import annotations
 
 import math
-from copy import copy
 from typing import Any
 
 import gymnasium
 import numpy as np
 import torch
-from gymnasium.envs.registration import EnvSpec
 from gymnasium.spaces import Box, Discrete
 from numpy.typing import NDArray
 from torch import Tensor
@@ -30,49 +28,12 @@ from ..types import Task
 from .base import TaskDistribution
 from .door import admit, ends_in_spite
 from .families import make_tasks
+from .gym_handshake import NO_RENDER_MODE, Handshake
 from .gym_tasks import GymTasks
 from .promises import check_members
-from .rendering import Trace, frames_per_second, picture
+from .rendering import Trace, picture
 
 Array = NDArray[Any]
-NO_RENDER_MODE = (
-    'render() without a render_mode: make the environment with render_mode="rgb_array".'
-)
-
-
-class Handshake:
-    """What single and vector environments tell gymnasium: a specification with the horizon, and how they render."""
-
-    tasks: TaskDistribution
-    task: Any
-    limit: int  # steps after which an episode is cut off
-    _spec: EnvSpec | None = None
-
-    @property
-    def spec(self) -> EnvSpec | None:
-        """How gymnasium made this environment, with the horizon as `max_episode_steps`."""
-        return self._spec
-
-    @spec.setter
-    def spec(self, spec: EnvSpec | None) -> None:
-        self._spec = copy(spec)
-        if self._spec is not None and self._spec.max_episode_steps is None:
-            self._spec.max_episode_steps = self.limit
-
-    def set_task(self, task: Any) -> None:
-        """Sets the task, for those who reach an environment by its methods: `call`, or `env_method` elsewhere."""
-        self.task = task
-
-    def render_as(self, render_mode: str | None, **metadata: Any) -> None:
-        """Notes how to render, and refuses what these environments do not do."""
-        if render_mode not in (None, "rgb_array"):
-            raise ValueError(
-                f"render_mode = {render_mode!r}: these environments render "
-                "'rgb_array'; or leave it out, and they do not render."
-            )
-        self.render_mode = render_mode
-        fps = frames_per_second(self.tasks)
-        self.metadata = {"render_modes": ["rgb_array"], "render_fps": fps, **metadata}
 
 
 class TaskEnv(Handshake, gymnasium.Env[Array, Any]):

@@ -18,9 +18,7 @@ from ..types import Task
 from .base import TaskDistribution
 from .door import admit, ends_in_spite
 from .gym_env import (
-    NO_RENDER_MODE,
     Array,
-    Handshake,
     as_action,
     as_array,
     as_family,
@@ -31,6 +29,7 @@ from .gym_env import (
     finite,
     spaces,
 )
+from .gym_handshake import NO_RENDER_MODE, Handshake
 from .rendering import Trace, picture
 
 

@@ -19,7 +19,7 @@ from metarl_lite.algorithms.configs import ALGORITHMS, MAMLConfig
 from metarl_lite.algorithms.inner import sample, step_sizes
 from metarl_lite.algorithms.maml import maml, meta_gradient
 from metarl_lite.algorithms.relatives import e_maml_gradient, fomaml_gradient, maml_gradient, reptile_gradient
-from metarl_lite.losses import LOSSES, policy_gradient
+from metarl_lite.losses import LOSSES, gradients, policy_gradient
 from metarl_lite.oracles.meta_gradient import quadratic_meta_gradient
 from metarl_lite.policies.base import tile
 from metarl_lite.policies.mlp import MLPPolicy
@@ -94,7 +94,7 @@ def check_against_loop(gradient: Any, expected: Any, family: str = "continuous",
     for n in range(3):
         for t, g in zip(total, expected(OneTask(*given, n)).values(), strict=True):
             t += g
-    for name, g, t in zip(given[2], grads, total, strict=True):
+    for name, g, t in zip(given[2], grads.values(), total, strict=True):
         torch.testing.assert_close(g, t, rtol=1e-7, atol=1e-10, msg=name)
 
 
@@ -152,7 +152,7 @@ def check_e_maml(gradient: Any, family: str = "continuous", steps: int = 2) -> N
         credit = torch.autograd.grad(loss, list(one.params.values()))
         for t, g, c in zip(total, gradient_through(one, normalise=False).values(), credit, strict=True):
             t += g + c
-    for name, g, t in zip(given[2], grads, total, strict=True):
+    for name, g, t in zip(given[2], grads.values(), total, strict=True):
         torch.testing.assert_close(g, t, rtol=1e-7, atol=1e-10, msg=name)
 
 
@@ -212,7 +212,7 @@ def on_quadratics(gradient: Any, steps: int) -> tuple[Tensor, Tensor, Tensor, Te
         patch.setattr(relatives_module, "policy_gradient", loss_fn)
         for module in (inner_module, relatives_module):
             patch.setattr(module, "sample", lambda *args: None)
-        (found,), _ = gradient(None, None, {"x": theta}, None, config, noise)
+        found = gradient(None, None, {"x": theta}, None, config, noise)[0]["x"]
     expected = 5 * quadratic_meta_gradient(theta.detach(), matrices, centres, 0.2, steps)
     return found, matrices, theta.detach() - centres, expected
 
@@ -303,11 +303,11 @@ def test_zero_inner_steps_are_one_and_the_same_for_all_who_take_gradients() -> N
     tasks, policy, theta, task, config, noise = given
     batch = sample(tasks, policy, tile(theta, 3), task, config, noise[0])
     loss = policy_gradient(policy, tile(theta, 3), batch).sum()
-    for g, e in zip(plain, torch.autograd.grad(loss, list(theta.values())), strict=True):
+    for g, e in zip(plain.values(), torch.autograd.grad(loss, list(theta.values())), strict=True):
         torch.testing.assert_close(g, e)
     for gradient in (fomaml_gradient, reptile_gradient, e_maml_gradient):
-        for g, e in zip(gradient(*given)[0], plain, strict=True):
-            torch.testing.assert_close(g, e, rtol=1e-9, atol=1e-12)
+        for name, g in gradient(*given)[0].items():
+            torch.testing.assert_close(g, plain[name], rtol=1e-9, atol=1e-12)
 
 
 def test_e_maml_refuses_to_take_its_tasks_in_parts() -> None:
@@ -321,7 +321,9 @@ def test_the_second_derivative_is_that_of_the_inner_loss(inner_loss: str) -> Non
     results = {}
     for name in LOSSES:
         given = setting("continuous", 1, inner_loss=name)
-        results[name] = [torch.cat([g.flatten() for g in f(*given)[0]]) for f in (maml_gradient, fomaml_gradient)]
+        results[name] = [
+            torch.cat([g.flatten() for g in f(*given)[0].values()]) for f in (maml_gradient, fomaml_gradient)
+        ]
     for name in LOSSES:
         same = name == inner_loss
         assert torch.allclose(results[name][0], results[inner_loss][0], rtol=1e-6, atol=1e-9) == same
@@ -353,7 +355,7 @@ def test_the_gradient_takes_the_algorithms_rates(algorithm: str) -> None:
     again = sample(tasks, policy, phi, task, config, noise[-1])
     torch.testing.assert_close(again.actions, query.actions)
     expected = torch.autograd.grad(policy_gradient(policy, phi, query).sum(), list(theta.values()))
-    for name, g, e in zip(theta, grads, expected, strict=True):
+    for name, g, e in zip(theta, grads.values(), expected, strict=True):
         torch.testing.assert_close(g, e, rtol=1e-9, atol=1e-12, msg=name)
 
 
@@ -363,7 +365,7 @@ def test_the_gradient_takes_the_algorithms_rates(algorithm: str) -> None:
 def not_divided(*given: Any) -> Any:
     """Reptile without the division by alpha."""
     grads, batches = reptile_gradient(*given)
-    return [g * given[4].inner_lr for g in grads], batches
+    return {name: g * given[4].inner_lr for name, g in grads.items()}, batches
 
 
 def one_step_less(*given: Any) -> Any:
@@ -375,7 +377,7 @@ def one_step_less(*given: Any) -> Any:
 
 def backwards(*given: Any) -> Any:
     grads, batches = reptile_gradient(*given)
-    return [-g for g in grads], batches
+    return {name: -g for name, g in grads.items()}, batches
 
 
 def at_the_start(*given: Any) -> Any:
@@ -383,14 +385,14 @@ def at_the_start(*given: Any) -> Any:
     _, policy, theta, *_ = given
     _, batches = fomaml_gradient(*given)
     loss = policy_gradient(policy, tile(theta, 3), batches[-1]).sum()
-    return torch.autograd.grad(loss, list(theta.values())), batches
+    return gradients(loss, theta), batches
 
 
 def scaled_credit(factor: float) -> Any:
     def broken(*given: Any) -> Any:
         plain, _ = maml_gradient(*given)
         full, batches = e_maml_gradient(*given)
-        return [p + factor * (f - p) for f, p in zip(full, plain, strict=True)], batches
+        return {name: p + factor * (full[name] - p) for name, p in plain.items()}, batches
 
     return broken
 
@@ -402,8 +404,8 @@ def credit_for_the_last_step_only(*given: Any) -> Any:
     params = tile(theta, 3)
     log_prob = policy.log_prob(params, batches[0].observations, batches[0].actions)
     term = relatives_module.sampling_term(log_prob, batches[0], batches[-1]).sum()
-    first = torch.autograd.grad(term, list(theta.values()))
-    return [f - t for f, t in zip(full, first, strict=True)], batches
+    first = gradients(term, theta)
+    return {name: f - first[name] for name, f in full.items()}, batches
 
 
 @pytest.mark.parametrize(

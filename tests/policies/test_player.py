@@ -288,8 +288,9 @@ def test_in_gymnasiums_own_worlds_it_acts_as_it_did_on_them(name: str) -> None:
     env = make()
     play = player(policy, env=env)
     for e in range(2):
-        high, low = (noise.reset[0, e].double() * 2**24).long().tolist()
-        (observation, _), done, t = env.reset(seed=high * 2**24 + low), False, 0
+        upper, lower = noise.reset[0, e].double().tolist()
+        seed = int(upper * 2**24) * 2**7 + int(lower * 2**7)  # 31 bits
+        (observation, _), done, t = env.reset(seed=seed), False, 0
         while not done:
             action = play.act(observation, noise=noise.action[0, e, t])
             assert env.action_space.contains(action)
