@@ -146,11 +146,11 @@ class Pool(list[Copy]):
 
 
 @contextmanager
-def untouched() -> Iterator[dict[str, Any]]:
-    """Whatever happens inside, the global states are afterwards what they were; that is what it gives."""
+def untouched() -> Iterator[None]:
+    """Whatever happens inside, the global states are afterwards what they were."""
     before = {name: library.read() for name, library in GLOBAL.items()}
     try:
-        yield before
+        yield
     finally:
         for name, state in before.items():
             GLOBAL[name].put(state)

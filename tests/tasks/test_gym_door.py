@@ -137,6 +137,10 @@ class SetsTasksAtRandom(Point):
 
 @pytest.mark.parametrize("kind", [Point, Legacy, LegacySteps, Unseeded, SamplesItsSpaces, SetsTasksAtRandom])
 def test_the_same_noise_gives_the_same_episode_whatever_the_batch_and_global_states_stay(kind: type[Point]) -> None:
+    # As in a script that begins so: an environment that seeds them alike is noticed all the same.
+    np.random.seed(0)  # noqa: NPY002
+    random.seed(0)
+    torch.manual_seed(0)
     states = np.random.get_state()[1].copy(), random.getstate(), torch.get_rng_state()  # noqa: NPY002
     tasks = family(kind)
     policy = MLPPolicy.for_tasks(tasks, generator(0), hidden=(4,))
