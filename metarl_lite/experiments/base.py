@@ -16,6 +16,21 @@ FRESH_SEED = 2_000_003  # of other ones, for what was chosen by looking at those
 Run = Callable[[Any, Path], dict[str, Any]]
 
 
+def budget(steps: int, iterations: int, before: int = 0) -> dict[str, Any]:
+    """What a training has cost, with what it began with, and when it stopped: in every record of one.
+
+    Args:
+        steps: of the environment, in this training.
+        iterations: of it.
+        before: steps of the agents that it began with, and of those that they began with.
+    """
+    return {
+        "env_steps": steps,
+        "total_steps": before + steps,
+        "stopping": f"after {iterations} iterations; the last parameters are kept, whatever came before",
+    }
+
+
 @dataclass(frozen=True)
 class Experiment:
     """Runs by name, what they have in common, and what they show."""

@@ -24,12 +24,13 @@ from ..oracles.gittins import gittins
 from ..policies.gru import GRUPolicy
 from ..policies.keyed import keyed
 from ..records.actors import WEIGHTS
+from ..records.results import total_steps
 from ..rng import generator
 from ..tasks.bandits import BernoulliBandit
 from ..tasks.base import TaskDistribution
 from ..tasks.navigation import GridGoal
 from ..types import Rollout, Task
-from .base import TEST_SEED, Experiment
+from .base import TEST_SEED, Experiment, budget
 
 #: A good discount of the Gittins index, and a good c of UCB1, for games of n pulls: about 1 / (1 - discount) = n.
 BEST = {10: (0.9, 0.1), 100: (0.99, 0.2), 250: (0.99, 0.2), 500: (0.999, 0.2)}
@@ -131,14 +132,14 @@ def train(
     seconds = (time.perf_counter() - began) * config.iterations / max(len(done), 1)  # as if done in one piece
     save(policy.params(), weights / f"{name}.safetensors")
     state.unlink(missing_ok=True)
-    steps = config.iterations * config.num_tasks * config.trials * config.episodes * tasks.horizon
+    before = 0 if start is None else total_steps(start, folder)
     step = max(len(history.returns) // 50, 1)
     return policy, {
         "weights": name,
         "start": start,
         "hidden": policy.hidden,
         "seed": seed,
-        "env_steps": steps,
+        **budget(history.steps, config.iterations, before),
         "training_seconds": round(seconds, 1),
         "curve": [round(sum(h) / len(h), 3) for h in batched(history.returns, step)],
     }

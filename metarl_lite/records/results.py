@@ -24,3 +24,16 @@ def recorded(name: str) -> dict[str, Any]:
         )
     record: dict[str, Any] = json.loads((RECORDED / f"{name}.json").read_text())
     return record
+
+
+def total_steps(agent: str, folder: Path = RECORDED) -> int:
+    """Steps of the environment that a recorded agent was trained for, with those of the agents that it began with.
+
+    Raises:
+        ValueError: if no record in the folder has that agent.
+    """
+    for path in sorted(folder.glob("*.json")):
+        for run in json.loads(path.read_text())["runs"].values():
+            if run.get("weights") == agent:
+                return int(run["total_steps"])
+    raise ValueError(f"no record in {str(folder)!r} says how {agent!r} was trained.")
