@@ -25,6 +25,10 @@ from .inner import mean_returns
 from .outer import Proximal, Seen, TrustRegion, adam
 from .relatives import GRADIENTS, maml_gradient
 
+#: Steps that are differentiated at once where `chunk_size` is None. With two layers of 64 units they take 1 GB, which
+#: is kept from one chunk to the next; more would be mapped and zeroed anew each time.
+AT_ONCE = 160_000
+
 
 def meta_gradient(
     tasks: TaskDistribution,
@@ -38,7 +42,8 @@ def meta_gradient(
 
     $$ \nabla_\theta \frac1N \sum_i L_i\big(\phi_i(\theta)\big) $$
 
-    Tasks are worked through in chunks of `config.chunk_size`; the sum, and so the result, is the same.
+    Tasks are worked through in chunks of `config.chunk_size`, or of as many as take `AT_ONCE` steps; the sum, and so
+    the result but for rounding, is the same.
 
     Args:
         tasks: the family.
@@ -54,7 +59,7 @@ def meta_gradient(
     Source: Finn et al. (2017), algorithm 3, line 10.
     """
     num_tasks = len(noise[0].action)
-    chunk = config.chunk_size or num_tasks
+    chunk = config.chunk_size or _chunk(tasks, config, num_tasks)
     gradient = GRADIENTS.get(config.algorithm, maml_gradient)
     total = {name: torch.zeros_like(p) for name, p in theta.items()}
     curves = []
@@ -72,6 +77,13 @@ def meta_gradient(
         for name, g in zip(theta, grads, strict=True):
             total[name] += g / num_tasks
     return total, torch.cat(curves, 1)
+
+
+def _chunk(tasks: TaskDistribution, config: MAMLConfig, num_tasks: int) -> int:
+    """How many tasks are differentiated at once where nobody says; E-MAML compares all with all."""
+    if config.algorithm == "e_maml":
+        return num_tasks
+    return max(1, min(num_tasks, AT_ONCE // (config.episodes * tasks.horizon)))
 
 
 class Adam:
