@@ -15,15 +15,13 @@ from collections.abc import Iterator
 from functools import cache
 from pathlib import Path, PurePosixPath
 
-M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3  # of glibc's malloc.h
-ENDLESS = (
-    2**62
-)  # a limit so large is none; version 1 of control groups writes 2^63 - 4096
-LARGEST = 32 * 1024 * 1024  # glibc maps larger pieces anew, whatever one asks for
+M_TRIM_THRESHOLD, M_MMAP_MAX = -1, -4  # of glibc's malloc.h
+#: A limit so large is none; version 1 of control groups writes 2^63 - 4096.
+ENDLESS = 2**62
 
 
 @cache
-def keep_freed_memory(limit: int = 1 << 30) -> bool:
+def keep_freed_memory(limit: int = (1 << 31) - 1) -> bool:
     """Asks the C library to keep up to `limit` bytes that were freed; True where it did, False where it cannot.
 
     It holds for the whole process, and changes no result. Elsewhere than on Linux with glibc nothing happens.
@@ -32,9 +30,8 @@ def keep_freed_memory(limit: int = 1 << 30) -> bool:
         mallopt = ctypes.CDLL(None).mallopt
     except (AttributeError, OSError, TypeError):
         return False
-    return bool(mallopt(M_MMAP_THRESHOLD, LARGEST)) and bool(
-        mallopt(M_TRIM_THRESHOLD, limit)
-    )
+    # No piece is mapped by itself, however large: such a one goes back when it is freed.
+    return bool(mallopt(M_MMAP_MAX, 0)) and bool(mallopt(M_TRIM_THRESHOLD, limit))
 
 
 def check_memory(needed: float, what: str, remedy: str) -> None:

@@ -26,7 +26,7 @@ def discounted_returns(rewards: Tensor, discount: float) -> Tensor:
     _check_unit(discount=discount)
     out, later = [], torch.zeros_like(rewards[..., 0])
     for reward in reversed(rewards.unbind(-1)):
-        later = reward + discount * later
+        later = torch.add(reward, later, alpha=discount)
         out.append(later)
     return torch.stack(out[::-1], -1)
 
@@ -62,9 +62,10 @@ def gae(
         alive = 1 - terminated.to(rewards.dtype)
     following = torch.cat([values[..., 1:], last_value.unsqueeze(-1)], -1)
     delta = rewards + discount * alive * following - values
+    kept = discount * lam * alive
     out, later = [], torch.zeros_like(last_value)
-    for t in reversed(range(rewards.shape[-1])):
-        later = delta[..., t] + discount * lam * alive[..., t] * later
+    for here, keep in zip(delta.unbind(-1)[::-1], kept.unbind(-1)[::-1], strict=True):
+        later = torch.addcmul(here, keep, later)
         out.append(later)
     return torch.stack(out[::-1], -1)
 

@@ -105,10 +105,11 @@ def rollout(
         seen = tasks.observe(task, state)
         action = policy.act(params, seen, noise.action[:, :, t], deterministic)
         after, reward, ended = tasks.step(task, state, action, noise.step[:, :, t])
-        if tasks.can_terminate:
-            after, reward, ended = absorbed(alive, state, after, reward, ended)
         steps.add(seen, action, reward, alive, ended)
-        state, alive = after, alive & ~ended
+        if tasks.can_terminate:  # who pays after an end is seen to at the end of all
+            running = alive.reshape(*alive.shape, *(1,) * (after.ndim - 2))
+            after, alive = torch.where(running, after, state), alive & ~ended
+        state = after
     return steps.rollout(tasks, (num_tasks, episodes), tasks.observe(task, state))
 
 
@@ -229,6 +230,7 @@ class _Steps:
             return column.reshape(*lead, tasks.horizon, *column.shape[time + 1 :])
 
         observations, actions, rewards, alive, ended = map(joined, range(5))
+        rewards, ended = rewards.masked_fill(~alive, 0), ended & alive
         check_batch(tasks, observations, actions, rewards, alive, ended, last)
         mask = alive.to(rewards.dtype)
         return Rollout(observations, actions, rewards, mask, ended, last)

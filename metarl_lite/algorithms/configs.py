@@ -105,7 +105,7 @@ class MAMLConfig:
     clip: float = 0.2  # "promp": epsilon, how far from 1 a ratio still counts
     epochs: int = 5  # "promp": steps of Adam on the same episodes
     kl_penalty: float = 5e-4  # "promp": eta, weight of the initialisation's KL
-    chunk_size: int | None = None  # tasks differentiated at once; None for all
+    chunk_size: int | None = None  # tasks differentiated at once; None: what is quick
 
     def __post_init__(self) -> None:
         check_fields(self, MAML_RULES)

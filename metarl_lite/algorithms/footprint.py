@@ -9,6 +9,16 @@ from .configs import MAMLConfig
 
 #: What lies about besides, in the gaps between tensors of the C library's heap.
 GAPS = 1.1
+#: Steps that are differentiated at once where `chunk_size` is None. With two layers of 64 units they take 1 GB, which
+#: is kept from one chunk to the next; more would be mapped and zeroed anew each time.
+AT_ONCE = 160_000
+
+
+def tasks_at_once(tasks: TaskDistribution, config: MAMLConfig, num_tasks: int) -> int:
+    """How many of N tasks are worked through at once: `chunk_size`, or what is quick; E-MAML compares all with all."""
+    quick = max(1, AT_ONCE // (config.episodes * tasks.horizon))
+    whole = config.algorithm == "e_maml"
+    return min(num_tasks, config.chunk_size or (num_tasks if whole else quick))
 
 
 def check_inner_memory(
@@ -30,14 +40,15 @@ def check_inner_memory(
     Raises:
         ValueError: with the bytes that are needed, those that are available, and what to do.
     """
-    at_once = min(config.chunk_size or num_tasks, num_tasks)
+    in_parts = outer in (None, "adam")  # the other updates hold all tasks
+    at_once = tasks_at_once(tasks, config, num_tasks) if in_parts else num_tasks
     taken = f"{config.inner_steps} inner steps, {config.episodes} episodes"
     check_memory(
         policy.dtype.itemsize * numbers_held(tasks, policy, config, num_tasks, outer),
         f"to adapt {at_once} tasks at once ({taken} of {tasks.horizon} steps, "
         f"{policy.hidden_units} hidden units)",
         "set chunk_size to a part of the tasks, or take fewer episodes or tasks."
-        if outer in (None, "adam") and config.algorithm != "e_maml"
+        if in_parts and config.algorithm != "e_maml"
         else "take fewer tasks or episodes.",
     )
 
@@ -62,7 +73,8 @@ def numbers_held(
 
     E-MAML keeps the log-probabilities' graphs besides, TRPO adapts a second time without a graph, and ProMP with one.
     """
-    at_once, steps = min(config.chunk_size or num_tasks, num_tasks), config.inner_steps
+    in_parts, steps = outer in (None, "adam"), config.inner_steps
+    at_once = tasks_at_once(tasks, config, num_tasks) if in_parts else num_tasks
     second = outer is not None and config.algorithm not in ("fomaml", "reptile")
     graphs = 3 * steps + 3 if second else 2 if outer is None else 3
     graphs += 2 * steps if config.algorithm == "e_maml" else 0

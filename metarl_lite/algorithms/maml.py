@@ -22,7 +22,7 @@ from ..tasks.base import TaskDistribution, check_kind, index_task
 from ..training import train
 from ..types import Params, Task
 from .configs import MAMLConfig
-from .footprint import check_inner_memory
+from .footprint import check_inner_memory, tasks_at_once
 from .inner import learnable, mean_returns
 from .outer import Proximal, Seen, TrustRegion, adam
 from .relatives import GRADIENTS, maml_gradient
@@ -41,7 +41,8 @@ def meta_gradient(
 
     $$ \nabla_\theta \frac1N \sum_i L_i\big(\phi_i(\theta)\big) $$
 
-    Tasks are worked through in chunks of `config.chunk_size`; the sum, and so the result, is the same.
+    Tasks are worked through in chunks of `config.chunk_size`, or of as many as `tasks_at_once` says; the sum,
+    and so the result but for rounding, is the same.
 
     Args:
         tasks: the family.
@@ -58,7 +59,7 @@ def meta_gradient(
     """
     check_kind(MAMLConfig, config=config)
     theta, num_tasks = learnable(theta), len(noise[0].action)
-    chunk = config.chunk_size or num_tasks
+    chunk = tasks_at_once(tasks, config, num_tasks)
     gradient = GRADIENTS.get(config.algorithm, maml_gradient)
     total = {name: torch.zeros_like(p) for name, p in theta.items()}
     curves = []

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from ..algorithms.configs import MAMLConfig
-from ..algorithms.footprint import check_inner_memory
+from ..algorithms.footprint import check_inner_memory, tasks_at_once
 from ..algorithms.inner import inner_loop, mean_returns
 from ..given import check_callable, check_result, counts
 from ..policies.base import tile
@@ -54,7 +54,7 @@ def adaptation_curve(
         draw_noise(tasks, policy, num_tasks, config.episodes, gen)
         for _ in range(config.inner_steps + 1)
     ]
-    chunk, curves = config.chunk_size or num_tasks, []
+    chunk, curves = tasks_at_once(tasks, config, num_tasks), []
     for start in range(0, num_tasks, chunk):
         part = slice(start, min(start + chunk, num_tasks))
         task_part, noise_part = index_task(task, part), [drawn[part] for drawn in noise]

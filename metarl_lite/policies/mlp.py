@@ -19,7 +19,7 @@ from ..rng import generator, uniform
 from ..types import Params
 from .base import Policy
 from .distributions import Distribution
-from .layers import hidden, quick_linear
+from .layers import hidden, last
 
 
 class MLPPolicy(Policy):
@@ -172,7 +172,7 @@ class MLPPolicy(Policy):
         """The means or logits, `[N, ..., A]`, of observations `[N, ..., O]` under parameters `[N, ...]`."""
         x = observations.flatten(1, -2)  # [N, B, O]
         for i in range(self.num_layers):
-            layer = hidden if i < self.num_layers - 1 else quick_linear
+            layer = hidden if i < self.num_layers - 1 else last
             x = layer(x, params[f"w{i}"], params[f"b{i}"])
         return x.reshape(*observations.shape[:-1], self.action_size)
 

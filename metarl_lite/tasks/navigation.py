@@ -57,8 +57,8 @@ class PointGoal(TaskDistribution):
         self, task: Task, state: Tensor, action: Tensor, noise: Tensor
     ) -> tuple[Tensor, Tensor, Tensor]:
         state = state + action.clamp(-self.max_step, self.max_step)
-        offset = (state - task["goal"]).abs()
-        return state, -offset.norm(dim=-1), offset.amax(-1) < self.radius
+        x, y = (state - task["goal"]).abs().unbind(-1)
+        return state, -torch.hypot(x, y), torch.maximum(x, y) < self.radius
 
     def observe(self, task: Task, state: Tensor) -> Tensor:
         return state

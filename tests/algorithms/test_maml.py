@@ -209,6 +209,29 @@ def test_chunks_change_memory_and_not_the_result(chunk_size: int, algorithm: str
     torch.testing.assert_close(parts[1], curve, rtol=1e-9, atol=1e-10)
 
 
+@pytest.mark.parametrize(("algorithm", "sizes"), [("maml", [2, 2, 2, 1]), ("e_maml", [7])])
+def test_tasks_that_are_many_come_in_chunks_by_themselves(
+    algorithm: str, sizes: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tasks, gen = FAMILIES["continuous"], generator(4)
+    policy = MLPPolicy.for_tasks(tasks, gen, hidden=(4,))
+    task, config = tasks.sample(7, gen), MAMLConfig(num_tasks=7, episodes=3, algorithm=algorithm)
+    noise = [draw_noise(tasks, policy, 7, 3, gen) for _ in range(2)]
+    whole, curve = meta_gradient(tasks, policy, policy.params(), task, config, noise)
+    gradient, seen = maml_module.GRADIENTS.get(algorithm, maml_module.maml_gradient), []
+
+    def noted(*args: Any) -> Any:
+        seen.append(len(args[-1][0].action))
+        return gradient(*args)
+
+    monkeypatch.setitem(maml_module.GRADIENTS, algorithm, noted)
+    monkeypatch.setattr(maml_module, "AT_ONCE", 2 * 3 * tasks.horizon + 1)
+    parts = meta_gradient(tasks, policy, policy.params(), task, config, noise)
+    assert seen == sizes
+    torch.testing.assert_close(parts[0], whole, rtol=1e-9, atol=1e-10)
+    torch.testing.assert_close(parts[1], curve, rtol=1e-9, atol=1e-10)
+
+
 def test_first_order_leaves_out_the_second_derivative() -> None:
     policy, (support, query) = small(FAMILIES["continuous"])
     theta = policy.params()

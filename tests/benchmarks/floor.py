@@ -19,7 +19,7 @@ from itertools import pairwise
 
 import torch
 
-from metarl_lite.policies.layers import tanh_
+from metarl_lite.policies.layers import tanh_of_half_
 
 OBS, H, ACT = 2, 64, 2
 
@@ -50,7 +50,7 @@ def acting(n: int, e: int) -> Callable[[], None]:
         for k, w in enumerate(weights):
             torch.bmm(inputs[k], w, out=inputs[k + 1])
             if k < 2:
-                tanh_(inputs[k + 1])
+                tanh_of_half_(inputs[k + 1])
 
     return step
 
@@ -72,7 +72,7 @@ def floor(n: int = 20, e: int = 20, t: int = 100, rounds: int = 5) -> dict[str, 
     parts = {
         "products": sum(times * best(work) for times, work in layer_products(n, e * t) if times),
         "acting": 2 * best(lambda: [step() for _ in range(t)]),
-        "tanh": 4 * best(lambda: tanh_(hidden)),  # two layers, two batches
+        "tanh": 4 * best(lambda: tanh_of_half_(hidden)),  # two layers, two batches
         # activations and their gradients of two layers: of support, of query, and once more of the double backward
         "memory": 12 * best(lambda: other.copy_(hidden)),
     }

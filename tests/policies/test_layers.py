@@ -13,7 +13,7 @@ from torch.utils._pytree import tree_leaves
 
 from metarl_lite.losses import LOSSES
 from metarl_lite.policies.base import tile
-from metarl_lite.policies.layers import hidden, linear, quick_linear, tanh_
+from metarl_lite.policies.layers import hidden, last, linear, quick_linear, tanh_of_half_
 from metarl_lite.policies.mlp import MLPPolicy
 from metarl_lite.returns import with_advantages
 from metarl_lite.rng import generator, normal
@@ -34,7 +34,7 @@ def inputs(requires_grad: bool = True) -> tuple[Tensor, Tensor, Tensor]:
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 def test_the_tangent_by_the_sigmoid_is_the_tangent(dtype: torch.dtype) -> None:
     x = torch.linspace(-12, 12, 10_001, dtype=F64)
-    error = (tanh_(x.to(dtype, copy=True)).double() - x.to(dtype).double().tanh()).abs().max()
+    error = (tanh_of_half_(2 * x.to(dtype)).double() - x.to(dtype).double().tanh()).abs().max()
     assert error < 8 * torch.finfo(dtype).eps  # an exponential, a sum, a quotient, a difference; and the reference
 
 
@@ -46,14 +46,18 @@ def test_layers_equal_a_loop_over_networks(grad: bool) -> None:
             plain = x[n] @ weight[n] + bias[n]
             torch.testing.assert_close(linear(x, weight, bias)[n], plain, rtol=0, atol=1e-14)
             torch.testing.assert_close(quick_linear(x, weight, bias)[n], plain, rtol=0, atol=1e-14)
+            torch.testing.assert_close(last(x, weight, bias)[n], plain, rtol=0, atol=1e-14)
             torch.testing.assert_close(hidden(x, weight, bias)[n], plain.tanh(), rtol=0, atol=1e-14)
 
 
-@pytest.mark.parametrize("layer", [linear, hidden])
+@pytest.mark.parametrize("layer", [linear, last, hidden])
 def test_derivatives_equal_finite_differences(layer: object) -> None:
     """First and second order, backwards and forwards, and forward over backward (for Fisher-vector products)."""
     assert torch.autograd.gradcheck(layer, inputs(), check_forward_ad=True)
     assert torch.autograd.gradgradcheck(layer, inputs(), check_fwd_over_rev=True)
+    x, weight, bias = inputs()  # fewer outputs than inputs
+    few = x.detach().repeat(1, 1, 2).requires_grad_(), weight[:, :, :1].detach().repeat(1, 2, 1).requires_grad_()
+    assert torch.autograd.gradgradcheck(layer, (*few, bias[:, :1].detach().requires_grad_()))
 
 
 def test_third_derivatives_are_those_of_plain_autograd() -> None:
