@@ -106,9 +106,8 @@ def rollout(
         action = policy.act(params, seen, noise.action[:, :, t], deterministic)
         after, reward, ended = tasks.step(task, state, action, noise.step[:, :, t])
         steps.add(seen, action, reward, alive, ended)
-        if tasks.can_terminate:  # who pays after an end is seen to at the end of all
-            running = alive.reshape(*alive.shape, *(1,) * (after.ndim - 2))
-            after, alive = torch.where(running, after, state), alive & ~ended
+        if tasks.can_terminate:
+            after, alive = frozen(alive, state, after), alive & ~ended
         state = after
     return steps.rollout(tasks, (num_tasks, episodes), tasks.observe(task, state))
 
@@ -176,7 +175,7 @@ def trial(
             now = [policy.encode(taken), reward, done]
             if tasks.can_terminate:
                 now = [frozen(alive, x, y) for x, y in zip(came, now, strict=True)]
-                after, reward, ended = absorbed(alive, state, after, reward, ended)
+                after = frozen(alive, state, after)
             steps.add(seen, taken, reward, alive, ended)
             kept += [memory] * memories
             state, alive, came = after, alive & ~ended, now
@@ -191,22 +190,6 @@ def frozen(alive: Tensor, before: Tensor, after: Tensor) -> Tensor:
     return torch.where(
         alive.reshape(*alive.shape, *(1,) * (after.ndim - alive.ndim)), after, before
     )
-
-
-def absorbed(
-    alive: Tensor, state: Tensor, after: Tensor, reward: Tensor, ended: Tensor
-) -> tuple[Tensor, Tensor, Tensor]:
-    """What a step leads to: after an end the state stays where it is, and nothing more is paid or ended.
-
-    Args:
-        alive: `[...]`, whether the episode was still running before the step.
-        state: `[..., S]`, before the step.
-        after: `[..., S]`, after it, as the dynamics have it.
-        reward: `[...]`.
-        ended: `[...]`, whether this step ends the episode.
-    """
-    after = frozen(alive, state, after)
-    return after, reward.masked_fill(~alive, 0), ended & alive
 
 
 class _Steps:
@@ -230,6 +213,7 @@ class _Steps:
             return column.reshape(*lead, tasks.horizon, *column.shape[time + 1 :])
 
         observations, actions, rewards, alive, ended = map(joined, range(5))
+        # After an end nothing more is paid, nor does anything end.
         rewards, ended = rewards.masked_fill(~alive, 0), ended & alive
         check_batch(tasks, observations, actions, rewards, alive, ended, last)
         mask = alive.to(rewards.dtype)

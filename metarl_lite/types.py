@@ -15,7 +15,7 @@ Every batch is laid out as `[N, E, T, ...]`:
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from typing import Any
 
 from torch import Tensor
@@ -117,7 +117,8 @@ class Rollout:
     def each(self, change: Callable[[Tensor], Tensor]) -> Rollout:
         """The same with every tensor changed, such as `batch.each(lambda x: x[:5])` for the first five tasks."""
         parts = {f.name: getattr(self, f.name) for f in fields(self)}
-        return Rollout(**{k: x if x is None else change(x) for k, x in parts.items()})
+        changed = {name: change(x) for name, x in parts.items() if x is not None}
+        return replace(self, **changed)
 
     def done(self) -> Tensor:
         """Whether the episode was over after each step, `[N, E, T]`: ended by the dynamics, then or before, or by T."""
