@@ -262,8 +262,10 @@ class Proximal:
 
 def some_episodes(batch: Rollout, count: int) -> Rollout:
     """The first `count` episodes of every task."""
-    parts = {f.name: getattr(batch, f.name)[:, :count] for f in fields(batch)}
-    return replace(batch, **parts)
+    parts = {f.name: getattr(batch, f.name) for f in fields(batch)}
+    return replace(
+        batch, **{k: x[:, :count] for k, x in parts.items() if x is not None}
+    )
 
 
 def check_outer(outer: str, config: MAMLConfig) -> None:
