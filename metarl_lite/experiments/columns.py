@@ -161,7 +161,7 @@ COLUMNS: dict[str, Column] = {
         "GridNavi", "four episodes of 15 steps on a 5 x 5 grid, a hidden goal; all four count", "Bayes-optimal, exact",
         GridGoal(), 4, 4000, _grid, up_twice,
         MAMLConfig(num_tasks=100, episodes=1, inner_steps=3, inner_lr=10.0, outer_lr=0.03),
-        {"iterations": 150, "num_tasks": 64, "entropy": 0.2, "epochs": 1}, known=gridnavi_known_value(),
+        {"iterations": 200, "num_tasks": 64, "entropy": 0.05}, known=gridnavi_known_value(),
     ),
     "mdps": Column(
         "Random MDPs", "ten episodes of ten steps, 10 states, 5 actions; all ten count",
@@ -174,7 +174,7 @@ COLUMNS: dict[str, Column] = {
     "plane": Column(
         "2-D navigation", "one episode of 100 steps after practice that does not count: 20 episodes for gradient "
         "steps, one for a memory", "goal known, exact for each goal: three steps of practice tell it",
-        PointGoal(), 2, 100, _plane, stand_still, MAMLConfig(), {"iterations": 150, "discount": 0.9},
+        PointGoal(), 2, 100, _plane, stand_still, MAMLConfig(), {"iterations": 60, "discount": 0.9},
         last=True, hidden=(64, 64),
     ),
 }  # fmt: skip

@@ -58,7 +58,7 @@ class Score(NamedTuple):
 Contender = Callable[[Column, int, Budget], Score]
 
 
-def test_tasks(column: Column, budget: Budget) -> Task:
+def held_out(column: Column, budget: Budget) -> Task:
     """The test tasks of a column: the same for everybody."""
     return column.tasks.sample(budget.instances or column.instances, generator(budget.test_seed))
 
@@ -89,13 +89,13 @@ def live_through(
 
 def blind(column: Column, seed: int, budget: Budget) -> Score:
     """The best behaviour that learns nothing."""
-    task, gen = test_tasks(column, budget), acting(budget)
+    task, gen = held_out(column, budget), acting(budget)
     return Score(column.counted(live_through(column.tasks, task, column.episodes, column.blind, gen)))
 
 
 def at_random(column: Column, seed: int, budget: Budget) -> Score:
     """All actions equally likely, those of a continuous kind within their limits."""
-    tasks, task = column.tasks, test_tasks(column, budget)
+    tasks, task = column.tasks, held_out(column, budget)
 
     def choose(t: int, state: Tensor, gen: torch.Generator) -> Tensor:
         if tasks.discrete:
@@ -113,7 +113,7 @@ def by_rule(
 ) -> Score:
     """A rule that counts wins and losses: `make` itself, or what it makes of what is `given`."""
     rule: Rule = make(*given) if given else make
-    probabilities = test_tasks(column, budget)["probabilities"].double()
+    probabilities = held_out(column, budget)["probabilities"].double()
     return Score(play(rule, probabilities, column.episodes, acting(budget)).sum(1))
 
 
@@ -129,19 +129,19 @@ def by_search(rule: GridRule | None, column: Column, seed: int, budget: Budget) 
     """A rule that remembers where the goal is not; None: the path that a search has found to be the best."""
     tasks: Any = column.tasks
     rule = rule or along(gridnavi_optimal_path(tasks.size, tasks.horizon, column.episodes))
-    _, rewards = search_grid(tasks, test_tasks(column, budget), rule, column.episodes, acting(budget))
+    _, rewards = search_grid(tasks, held_out(column, budget), rule, column.episodes, acting(budget))
     return Score(rewards.sum((1, 2)))
 
 
 def by_model(rule: ModelRule, column: Column, seed: int, budget: Budget) -> Score:
     """A rule that counts transitions and rewards, chooses a model, and solves it, once an episode."""
     tasks: Any = column.tasks
-    return Score(learn_mdps(rule, tasks, test_tasks(column, budget), column.episodes, acting(budget)).sum(1))
+    return Score(learn_mdps(rule, tasks, held_out(column, budget), column.episodes, acting(budget)).sum(1))
 
 
 def ask_first(column: Column, seed: int, budget: Budget) -> Score:
     """Pulls the eleventh arm once, and then the arm that it names."""
-    tasks, task, gen = column.tasks, test_tasks(column, budget), acting(budget)
+    tasks, task, gen = column.tasks, held_out(column, budget), acting(budget)
     told = live_through(tasks, task, 1, lambda t, state, gen: torch.full(state.shape[:1], 10), gen)  # [N, 1]
     target = (10 * told.squeeze(1)).round().long() - 1
     rest = live_through(tasks, task, column.episodes - 1, lambda t, state, gen: target, gen)
@@ -151,13 +151,13 @@ def ask_first(column: Column, seed: int, budget: Budget) -> Score:
 def plan_rounds(column: Column, seed: int, budget: Budget) -> Score:
     """Keeps, by Bayes' rule, how likely each place is to be the good one, and heads for the likelier."""
     tasks: Any = column.tasks
-    seen = play_two_step(tasks, test_tasks(column, budget), bayes_rule(tasks), True, acting(budget), sharpness=1e6)
+    seen = play_two_step(tasks, held_out(column, budget), bayes_rule(tasks), True, acting(budget), sharpness=1e6)
     return Score(seen.rewards.sum(1))
 
 
 def locate_and_go(column: Column, seed: int, budget: Budget) -> Score:
     """Takes three steps of practice, solves for the goal, and walks there in the episode that counts."""
-    tasks, task, gen = column.tasks, test_tasks(column, budget), acting(budget)
+    tasks, task, gen = column.tasks, held_out(column, budget), acting(budget)
     probes = 0.1 * torch.tensor([[1.0, 0.0], [-1.0, 1.0], [0.0, -1.0]], dtype=tasks.dtype)
     state, positions, distances = torch.zeros_like(task["goal"]), [], []
     for probe in probes:
@@ -188,7 +188,7 @@ def by_gradient(
     policy, history = maml(column.tasks, policy, config, gen, outer=outer)
     if len(history.returns) < config.iterations:  # Ctrl-C: `maml` has said so; half a run is not to be recorded
         raise KeyboardInterrupt
-    return Score(adapted(column, policy, config, test_tasks(column, budget), acting(budget)), history.steps)
+    return Score(adapted(column, policy, config, held_out(column, budget), acting(budget)), history.steps)
 
 
 def from_scratch(column: Column, seed: int, budget: Budget) -> Score:
@@ -201,7 +201,7 @@ def from_scratch(column: Column, seed: int, budget: Budget) -> Score:
         scores[adapted(column, policy, config, other, generator(seed + 1)).mean().item()] = config
     config = scores[max(scores)]
     steps = len(RATES) * 200 * (config.inner_steps + 1) * config.episodes * column.tasks.horizon
-    return Score(adapted(column, policy, config, test_tasks(column, budget), acting(budget)), steps)
+    return Score(adapted(column, policy, config, held_out(column, budget), acting(budget)), steps)
 
 
 def by_record(record: str, run: str, column: Column, seed: int, budget: Budget) -> Score:
@@ -217,7 +217,7 @@ def by_record(record: str, run: str, column: Column, seed: int, budget: Budget) 
 
 def remembered(column: Column, policy: GRUPolicy, budget: Budget) -> Tensor:
     """What counts of a trial with a memory, `[N]`."""
-    task, gen = test_tasks(column, budget), acting(budget)
+    task, gen = held_out(column, budget), acting(budget)
     return column.counted(trial_returns(column.tasks, policy, task, column.episodes, gen))
 
 

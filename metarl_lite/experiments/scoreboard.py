@@ -39,10 +39,10 @@ from .contenders import (
     by_rule,
     by_search,
     from_scratch,
+    held_out,
     likelier_of_two,
     locate_and_go,
     plan_rounds,
-    test_tasks,
 )
 
 
@@ -164,9 +164,9 @@ def play(row: str, column: str, seed: int, budget: Budget) -> dict[str, Any]:
     if isinstance(entry, str):
         raise ValueError(f"{row} does not play in column {column}: {entry}.")
     score = entry.play(COLUMNS[column], seed, budget)
-    value, error = share(score.returns, COLUMNS[column].bounds(test_tasks(COLUMNS[column], budget)))
+    value, error = share(score.returns, COLUMNS[column].bounds(held_out(COLUMNS[column], budget)))
     mean = torch.as_tensor(score.returns, dtype=torch.float64).mean().item()
-    result = {"row": row, "column": column, "seed": seed, "return": round(mean, 4), "share": round(value, 5)}
+    result: dict[str, Any] = {"return": round(mean, 4), "share": round(value, 5)}
     result |= {"error": None if error is None else round(error, 5), "env_steps": score.steps}
     result |= {"seconds": round(time.perf_counter() - began, 1)}
     return result | ({"source": score.source} if score.source else {})
@@ -193,8 +193,9 @@ def summary(record: dict[str, Any]) -> dict[tuple[str, str], Cell]:
     tasks, so these errors do not average out. Some of the luck of acting is counted twice.
     """
     found: dict[tuple[str, str], list[dict[str, Any]]] = {}
-    for run in record["runs"].values():
-        found.setdefault((run["row"], run["column"]), []).append(run)
+    for key, run in record["runs"].items():
+        row, column = key.rsplit(", seed ", 1)[0].rsplit(" on ", 1)
+        found.setdefault((row, column), []).append(run)
     return {key: _over_seeds(runs) for key, runs in found.items()}
 
 
