@@ -7,6 +7,7 @@ import math
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from functools import partial
+from pathlib import Path
 from statistics import NormalDist
 from typing import Any
 
@@ -18,7 +19,7 @@ from metarl_lite.algorithms.actor_critic import STEPS
 from metarl_lite.algorithms.configs import ALGORITHMS, UPDATES
 from metarl_lite.algorithms.maml import OUTER
 from metarl_lite.evaluate.intervals import t_quantile
-from metarl_lite.experiments import EXPERIMENTS, scoreboard
+from metarl_lite.experiments import EXPERIMENTS, contenders, scoreboard
 from metarl_lite.experiments.base import TEST_SEED
 from metarl_lite.experiments.columns import COLUMNS, Bounds, share
 from metarl_lite.experiments.contenders import Budget, Score, at_random, held_out
@@ -197,6 +198,7 @@ def test_the_page_is_not_written_from_another_record() -> None:
 
 def test_numbers_as_the_page_writes_them() -> None:
     assert [page.number(x) for x in (0.0, -0.001, 0.996, -0.25, -15.54)] == ["0.00", "0.00", "1.00", "−0.25", "−15.5"]
+    assert [page.spread(x) for x in (0.0, 0.0042, 0.00996, 0.57)] == ["0.000", "0.004", "0.01", "0.57"]
     assert [page.short(x) for x in (800, 6000, 128_000, 2_400_000, 25_600_000, 125_000_000)] == [
         "800", "6.0 k", "128 k", "2.4 M", "26 M", "125 M",
     ]  # fmt: skip
@@ -250,6 +252,15 @@ def test_every_algorithm_has_a_row() -> None:
     assert BeliefPolicy in GRUPolicy.__subclasses__()
     assert {bandits.thompson, bandits.ucb1, gittins.gittins, bayes.bayes_optimal, posterior.psrl} <= rules()
     assert not missing(ROWS)
+
+
+def test_every_module_that_trains_is_played() -> None:
+    """An algorithm that is no name of `ALGORITHMS` or `UPDATES` has a module that the driver runs."""
+    modules = Path(configs.__file__).parent.glob("*.py")
+    trains = {path.stem for path in modules if "import train" in path.read_text(encoding="utf-8")}
+    played = Path(contenders.__file__).read_text(encoding="utf-8")
+    assert {"maml", "rl2"} <= trains
+    assert not {name for name in trains if f"from ..algorithms.{name} import" not in played}
 
 
 @pytest.mark.parametrize(

@@ -81,7 +81,7 @@ def board(record: dict[str, Any]) -> str:
 
 def shown(cell: Cell) -> str:
     """A cell as it stands in the table."""
-    small = f"± {number(cell.error)}" + (f"<br>{short(cell.steps)}" if cell.steps else "")
+    small = f"± {spread(cell.error)}" + (f"<br>{short(cell.steps)}" if cell.steps else "")
     one = "<sup>1</sup>" if cell.steps and cell.seeds == 1 else ""
     return f"{number(cell.share)}{one}<br><small>{small}</small>"
 
@@ -90,6 +90,11 @@ def number(value: float) -> str:
     """Two digits after the point, or one of what is large; no minus before a nought."""
     text = f"{value:.1f}" if abs(value) >= 9.995 else f"{value:.2f}"
     return text.replace("-", "−") if float(text) else text.replace("-", "")
+
+
+def spread(error: float) -> str:
+    """A standard error with at least one digit that is not a nought."""
+    return number(error) if error >= 0.00995 else f"{error:.3f}"
 
 
 def short(steps: int) -> str:
@@ -125,11 +130,11 @@ def notes(record: dict[str, Any]) -> str:
     sources: dict[str, list[str]] = {}
     for key, run in record["runs"].items():
         name, column = key.rsplit(", seed ", 1)[0].rsplit(" on ", 1)
-        place = f"{name} ({COLUMNS[column].title})"
+        place = f"{name} on {COLUMNS[column].title}"
         if "source" in run and place not in sources.setdefault(run["source"].split(":")[0], []):
             sources[run["source"].split(":")[0]].append(place)
     said = "; ".join(f"`{source}`: {', '.join(places)}" for source, places in sources.items())
-    return "\n".join([*lines, f"- Agents or numbers of other records: {said}."])
+    return "\n".join([*lines, f"- Agents or numbers of other records. {said}."])
 
 
 def main() -> None:

@@ -134,14 +134,14 @@ COLUMNS: dict[str, Column] = {
     "arms": Column(
         "Five arms", "ten pulls of five Bernoulli arms, uniform priors; all ten count", "Bayes-optimal, exact",
         BernoulliBandit(5, horizon=1), 10, 40_000, _arms, always(0),
-        MAMLConfig(num_tasks=200, episodes=5, inner_steps=1, inner_lr=10.0, outer_lr=0.03),
+        MAMLConfig(iterations=60, num_tasks=100, episodes=5, inner_steps=1, inner_lr=10.0, outer_lr=0.03),
         {"iterations": 400, "num_tasks": 64, "discount": 1.0, "gae_lambda": 1.0}, known=10 * 5 / 6,
     ),
     "pair": Column(
         "Dependent arms", "twenty pulls of two arms, $p_2 = 1 - p_1$ and $p_1$ uniform; all twenty count",
         "Bayes-optimal, exact",
         DependentBandit(horizon=1), 20, 40_000, _pair, always(0),
-        MAMLConfig(num_tasks=200, episodes=4, inner_steps=4, inner_lr=3.0, outer_lr=0.03),
+        MAMLConfig(iterations=60, num_tasks=100, episodes=4, inner_steps=4, inner_lr=3.0, outer_lr=0.03),
         {"iterations": 400, "num_tasks": 64, "discount": 1.0, "gae_lambda": 1.0}, known=20 * 0.75,
     ),
     "eleven": Column(
@@ -160,14 +160,14 @@ COLUMNS: dict[str, Column] = {
     "grid": Column(
         "GridNavi", "four episodes of 15 steps on a 5 x 5 grid, a hidden goal; all four count", "Bayes-optimal, exact",
         GridGoal(), 4, 4000, _grid, up_twice,
-        MAMLConfig(num_tasks=100, episodes=1, inner_steps=3, inner_lr=10.0, outer_lr=0.03),
+        MAMLConfig(iterations=100, num_tasks=50, episodes=1, inner_steps=3, inner_lr=10.0, outer_lr=0.03),
         {"iterations": 200, "num_tasks": 64, "entropy": 0.05}, known=gridnavi_known_value(),
     ),
     "mdps": Column(
         "Random MDPs", "ten episodes of ten steps, 10 states, 5 actions; all ten count",
         "**a bound**: the process known; nobody knows the Bayes optimum, which is lower",
         TabularMDP(), 10, 4000, _mdps, always(0),
-        MAMLConfig(num_tasks=100, episodes=2, inner_steps=4, inner_lr=10.0, outer_lr=0.03),
+        MAMLConfig(iterations=60, num_tasks=40, episodes=2, inner_steps=4, inner_lr=10.0, outer_lr=0.03),
         {"iterations": 150, "trials": 4, "common_noise": True, "discount": 0.0, "final_discount": 0.95,
          "gae_lambda": 1.0, "value_weight": 0.0, "entropy": 0.1},
     ),

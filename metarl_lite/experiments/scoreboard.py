@@ -80,7 +80,7 @@ def ruled(make: Any, *given: Any) -> Entry:
 
 def stepped(record: str = "", run: str = "", **changes: Any) -> Row:
     """An algorithm of gradient steps; on the plane by five runs that are recorded already, where they are."""
-    entry = Entry(partial(by_gradient, **changes), 5)
+    entry = Entry(partial(by_gradient, **changes), 3)
     plane = Entry(partial(by_record, record, run), 5) if record else entry
     return Row(entry, {"eleven": NOT_PULLED, "rounds": ONE_EPISODE, "plane": plane})
 
@@ -95,7 +95,7 @@ RELATIVES, OUTER, ESTIMATORS = "maml-relatives", "maml-outer", "maml-estimators"
 ROWS: dict[str, Row] = {
     "random": Row(Entry(at_random)),
     "task-agnostic best": Row(Entry(blind), {"arms": ruled(in_turn), "pair": ruled(in_turn)}),
-    "from scratch": Row(Entry(from_scratch, 5), {"eleven": NOT_PULLED, "rounds": ONE_EPISODE}),
+    "from scratch": Row(Entry(from_scratch, 3), {"eleven": NOT_PULLED, "rounds": ONE_EPISODE}),
     "MAML": stepped(RELATIVES, "maml, seed {seed}", algorithm="maml", outer="adam", inner_loss="policy_gradient"),
     "MAML, TRPO": stepped(OUTER, "trpo, seed {seed}", outer="trpo"),
     "MAML, ProMP": stepped(OUTER, "promp, seed {seed}", outer="promp", outer_lr=1e-3),
