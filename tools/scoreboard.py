@@ -81,7 +81,7 @@ def board(record: dict[str, Any]) -> str:
 
 def shown(cell: Cell) -> str:
     """A cell as it stands in the table."""
-    small = f"± {spread(cell.error)}" + (f"<br>{short(cell.steps)}" if cell.steps else "")
+    small = f"±&nbsp;{spread(cell.error)}" + (f"<br>{short(cell.steps)}".replace(" ", "&nbsp;") if cell.steps else "")
     one = "<sup>1</sup>" if cell.steps and cell.seeds == 1 else ""
     return f"{number(cell.share)}{one}<br><small>{small}</small>"
 

@@ -53,7 +53,7 @@ def gridnavi_agnostic_value(
 
     $$ V = E \Big( \! -.1\, T + \frac{1.1}{\lvert G \rvert} (T - 1) \Big) $$
 
-    Its path is the same on every task. A step on a cell that can be the goal pays 1.1 / |G| more on average than one
+    Its path is the same on every task. A step on a cell that can be the goal pays more on average than one
     in the corner, whichever cell it is, and the first move can reach none.
     """
     check_positive(episodes=episodes)
