@@ -152,8 +152,8 @@ COLUMNS: dict[str, Column] = {
         known=25.0,
     ),
     "rounds": Column(
-        "Two steps", "one session of ten rounds of the two-step task; where a choice commonly leads is always the same, which place "
-        "pays is not", "Bayes-optimal, exact",
+        "Two steps", "one session of ten rounds of the two-step task; where a choice commonly leads is "
+        "always the same, which place pays is not", "Bayes-optimal, exact",
         TwoStep(20, vary_transitions=False), 1, 40_000, _rounds, always(0), MAMLConfig(),
         {"iterations": 200, "discount": 0.5, "lr": 0.02}, known=10 * (0.1 + 0.8 * 0.75),
     ),
@@ -172,8 +172,8 @@ COLUMNS: dict[str, Column] = {
          "gae_lambda": 1.0, "value_weight": 0.0, "entropy": 0.1},
     ),
     "plane": Column(
-        "2-D plane", "2-D navigation: one episode of 100 steps after practice that does not count: 20 episodes for gradient "
-        "steps, one for a memory", "goal known, exact for each goal: three steps of practice tell it",
+        "2-D plane", "2-D navigation: one episode of 100 steps after practice that does not count: 20 "
+        "episodes for gradient steps, one for a memory", "goal known, exact for each goal: three steps of practice tell it",
         PointGoal(), 2, 100, _plane, stand_still, MAMLConfig(), {"iterations": 60, "discount": 0.9},
         last=True, hidden=(64, 64),
     ),
