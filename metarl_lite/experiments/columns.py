@@ -175,7 +175,8 @@ COLUMNS: dict[str, Column] = {
         "2-D plane", "2-D navigation: one episode of 100 steps after practice that does not count: 20 "
         "episodes for gradient steps, one for a memory",
         "goal known, exact for each goal: three steps of practice tell it",
-        PointGoal(), 2, 100, _plane, stand_still, MAMLConfig(), {"iterations": 60, "discount": 0.9},
+        PointGoal(), 2, 100, _plane, stand_still, MAMLConfig(),
+        {"iterations": 60, "discount": 0.9, "lr": 3e-3, "entropy": 0.0, "reward_scale": 0.1},
         last=True, hidden=(64, 64),
     ),
 }  # fmt: skip

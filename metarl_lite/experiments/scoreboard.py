@@ -110,6 +110,8 @@ ROWS: dict[str, Row] = {
         {
             "arms": Entry(partial(by_actor, "rl2-bandits", ("bandit-k5-n10",))),
             "mdps": Entry(partial(by_actor, "rl2-mdps", ("mdp-n10",))),
+            # One step an iteration where PPO takes eight: more of them, and longer.
+            "plane": Entry(partial(by_memory, algorithm="a2c", iterations=150, lr=1e-2, entropy=0.02), 3),
         },
         algorithm="a2c",
     ),
