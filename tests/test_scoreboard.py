@@ -29,6 +29,7 @@ from metarl_lite.oracles import bandits, bayes, gittins, grid, posterior
 from metarl_lite.policies.belief import BeliefPolicy
 from metarl_lite.policies.gru import GRUPolicy
 from metarl_lite.records.results import recorded
+from metarl_lite.tasks import PointGoal
 from tools import scoreboard as page
 
 JOINT = 0.01  # the chance that a sound board fails a test of all its cells
@@ -322,7 +323,7 @@ def test_untrained_and_recorded_agents_reach_what_is_recorded() -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("row", "column"), TRAINED, ids=" on ".join)
+@pytest.mark.parametrize(("row", "column"), TRAINED, ids=[" on ".join(cell) for cell in TRAINED])
 def test_a_training_of_today_is_one_of_those_recorded(row: str, column: str) -> None:
     """Another seed: it lies in the interval that S trainings predict for one more, jointly over these cells."""
     cell = summary(RECORD)[row, column]
@@ -333,6 +334,22 @@ def test_a_training_of_today_is_one_of_those_recorded(row: str, column: str) -> 
     spread = math.sqrt((1 + 1 / cell.seeds) * shares.var().item() + cell.luck**2 + run["error"] ** 2)
     assert abs(run["share"] - cell.share) <= z * spread
     assert run["share"] <= 1 + allowed(len(TRAINED)) * run["error"]
+
+
+def test_what_follows_the_end_of_an_episode_does_not_count() -> None:
+    """The first goal is reached by the first step, and the walk goes on past it; the second is never reached."""
+    tasks, task = PointGoal(horizon=3), {"goal": torch.tensor([[0.1, 0.0], [-0.4, 0.0]])}
+    right = torch.tensor([[0.1, 0.0]]).expand(2, 2)
+    returns = contenders.live_through(tasks, task, 2, lambda t, state, gen: right, torch.Generator())
+    expected = torch.tensor([[0.0, 0.0], [-0.5 - 0.6 - 0.7] * 2])
+    torch.testing.assert_close(returns, expected, rtol=0, atol=1e-5)
+
+
+def test_the_steps_of_an_agent_include_those_of_the_agent_that_it_began_with() -> None:
+    runs = recorded("rl2-bandits")["runs"]
+    score = contenders.by_actor("rl2-bandits", ("bandit-k5-n100",), COLUMNS["arms"], 0, Budget(instances=10))
+    assert runs["n=100, k=5"]["start"] == runs["n=10, k=5"]["weights"]
+    assert score.steps == runs["n=100, k=5"]["env_steps"] + runs["n=10, k=5"]["env_steps"]
 
 
 def test_a_contender_is_pure() -> None:
