@@ -23,14 +23,14 @@ FLOORS = [
     "given types rng ram",
     "tasks: base finite promises door bandits two_step tabular navigation physics families "
     "gym_door gym_copies gym_rehearsal gym_tasks rendering gym_handshake gym_env gym_vector gym checks",
-    "oracles: bandits gittins bayes tabular posterior navigation grid meta_gradient supports estimators",
+    "oracles: bandits gittins bayes tabular posterior navigation grid two_step meta_gradient supports estimators",
     "policies: layers distributions base mlp through_time gru keyed belief seat player",
     "returns rollout losses optim",
     "checkpoint state training",
     "algorithms: configs footprint inner relatives outer maml actor_critic rl2",
     "evaluate: curves intervals beliefs two_step probe",
     "records: results actors published",
-    "experiments: base maml rl2 rl2_mdps",
+    "experiments: base maml rl2 rl2_mdps columns contenders scoreboard",
     "lesson: page show plot.style plot.charts plot.beliefs plot.memory plot.trials plot.probe plot "
     "exercises.compare exercises.base "
     + " ".join(f"exercises.ch{number:02d}" for number in range(14))

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from ..given import check_callable, check_result, counts, real
 from ..rng import uniform
+from ..tasks.base import check_positive
 
 #: Picks the arm of every task, `[N]`, from its wins and losses so far, `[N, k]` each:
 #: `rule(wins, losses, gen)`.
@@ -194,3 +195,27 @@ def arms_played(
 
     play(noted, probabilities, pulls, gen)
     return torch.stack(arms, -1)
+
+
+def eleven_arms_value(pulls: int = 5) -> float:
+    r"""The most that n pulls of `ElevenArms` can pay on average: 20.55 for 5.
+
+    $$ V = .55 + 5\, (n - 1) \quad (n \ge 2), \qquad V = 1.4 \quad (n = 1) $$
+
+    The eleventh arm pays .55 on average and tells which of the others pays 5. To search among m of them instead finds
+    the target with probability 1/m a pull, and every miss pays 1.
+
+    Raises:
+        ValueError: if `pulls` is not a positive integer.
+    """
+    check_positive(pulls=pulls)
+    return 0.55 + 5 * (pulls - 1) if pulls > 1 else 1.4
+
+
+def eleven_arms_agnostic_value(pulls: int = 5) -> float:
+    """The most that n pulls of `ElevenArms` pay on average to who learns nothing from them: 1.4 a pull, 7 for 5.
+
+    Each of the ten arms pays (5 + 9) / 10 on average, and the eleventh .55.
+    """
+    check_positive(pulls=pulls)
+    return 1.4 * pulls

@@ -47,6 +47,21 @@ def gridnavi_known_value(size: int = 5, horizon: int = 15, episodes: int = 4) ->
     )
 
 
+def gridnavi_agnostic_value(
+    size: int = 5, horizon: int = 15, episodes: int = 4
+) -> float:
+    r"""The best mean return of a trial for an agent that learns nothing: -3.066667 for the usual sizes.
+
+    $$ V = E \Big( \! -.1\, T + \frac{1.1}{\lvert G \rvert} (T - 1) \Big) $$
+
+    Its path is the same on every task. A step on a cell that can be the goal pays more on average than one
+    in the corner, whichever cell it is, and the first move can reach none.
+    """
+    check_positive(episodes=episodes)
+    goals = len(GridGoal(size, horizon).goals())
+    return episodes * (-0.1 * horizon + 1.1 * (horizon - 1) / goals)
+
+
 def gridnavi_optimal_path(
     size: int = 5, horizon: int = 15, episodes: int = 4
 ) -> Tensor:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from functools import cache
 from typing import Any
 
 import pytest
@@ -12,6 +13,8 @@ from torch import Tensor
 from metarl_lite.oracles.bandits import (
     Rule,
     arms_played,
+    eleven_arms_agnostic_value,
+    eleven_arms_value,
     epsilon_greedy,
     exact_policy_gradient,
     expected_reward,
@@ -287,3 +290,33 @@ def test_ots_draws_twenty_bandits_if_nothing_is_said() -> None:
     drawn = {n: arms_played(ots(n) if n else ots(), bandits, 10, generator(1)) for n in (0, 10, 20)}
     assert torch.equal(drawn[0], drawn[20])
     assert not torch.equal(drawn[0], drawn[10])
+
+
+@cache
+def searched(possible: frozenset[int], pulls: int) -> float:
+    """The best over all pulls of the eleven arms, if the target is one of these, each equally likely."""
+    if not pulls:
+        return 0.0
+    tells = sum((g + 1) / 10 for g in possible) / len(possible) + 5 * (pulls - 1)
+    values = [tells, *(1.0 + searched(possible, pulls - 1) for a in range(10) if a not in possible)]
+    for arm in possible:
+        hit = 1 / len(possible)
+        missed = 1 + searched(possible - {arm}, pulls - 1) if len(possible) > 1 else 0.0
+        values.append(hit * 5 * pulls + (1 - hit) * missed)
+    return max(values)
+
+
+@pytest.mark.parametrize("pulls", [1, 2, 3, 5])
+def test_the_eleven_arms_pay_what_the_best_of_all_behaviours_earns(pulls: int) -> None:
+    assert eleven_arms_value(pulls) == pytest.approx(searched(frozenset(range(10)), pulls), rel=1e-12)
+
+
+def test_eleven_arms_by_hand() -> None:
+    assert eleven_arms_value() == pytest.approx(0.55 + 4 * 5)
+    assert eleven_arms_agnostic_value() == pytest.approx(5 * (5 + 9 * 1) / 10)
+
+
+@pytest.mark.parametrize("value", [eleven_arms_value, eleven_arms_agnostic_value])
+def test_pulls_of_the_eleven_arms_are_positive(value: Any) -> None:
+    with pytest.raises(ValueError, match="pulls = 0: a positive integer"):
+        value(0)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+import math
 import random
 from functools import cache
 from typing import Any
@@ -12,6 +14,7 @@ import torch
 from metarl_lite.oracles import grid
 from metarl_lite.oracles.grid import (
     along,
+    gridnavi_agnostic_value,
     gridnavi_known_value,
     gridnavi_optimal_path,
     gridnavi_optimal_value,
@@ -91,6 +94,22 @@ def test_the_known_goal_is_worth_what_the_best_of_all_behaviours_earns(size: int
             }  # fmt: skip
         total += episodes * value[0, 0] / len(goals_of(size))
     assert gridnavi_known_value(size, horizon, episodes) == pytest.approx(total, abs=1e-10)
+
+
+@pytest.mark.parametrize(("size", "horizon", "episodes"), [(3, 1, 1), (3, 4, 2), (4, 5, 3)])
+def test_who_learns_nothing_earns_what_the_best_of_all_paths_earns(size: int, horizon: int, episodes: int) -> None:
+    goals, best = goals_of(size), -math.inf
+    for moves in itertools.product(MOVES, repeat=horizon):
+        cell, total = (0, 0), 0.0
+        for move in moves:
+            cell = moved(cell, move, size)
+            total += sum(1.0 if cell == goal else -0.1 for goal in goals) / len(goals)
+        best = max(best, total)
+    assert gridnavi_agnostic_value(size, horizon, episodes) == pytest.approx(episodes * best)
+
+
+def test_to_learn_nothing_on_the_grid_of_the_literature() -> None:
+    assert gridnavi_agnostic_value() == pytest.approx(-46 / 15)  # 4 (-1.5 + 14 x 1.1 / 21)
 
 
 def test_more_episodes_and_knowing_the_goal_are_worth_something() -> None:
