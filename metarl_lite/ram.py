@@ -30,7 +30,7 @@ def keep_freed_memory(limit: int = (1 << 31) - 1) -> bool:
         mallopt = ctypes.CDLL(None).mallopt
     except (AttributeError, OSError, TypeError):
         return False
-    # No piece is mapped by itself, however large: such a one goes back when it is freed.
+    # No piece is mapped by itself, however large: such a one goes back when freed.
     return bool(mallopt(M_MMAP_MAX, 0)) and bool(mallopt(M_TRIM_THRESHOLD, limit))
 
 

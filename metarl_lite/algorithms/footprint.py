@@ -9,8 +9,9 @@ from .configs import MAMLConfig
 
 #: What lies about besides, in the gaps between tensors of the C library's heap.
 GAPS = 1.1
-#: Steps that are differentiated at once where `chunk_size` is None. With two layers of 64 units they take 1 GB, which
-#: is kept from one chunk to the next; more would be mapped and zeroed anew each time.
+#: Steps that are differentiated at once where `chunk_size` is None. With two layers of
+#: 64 units they take 1 GB, which is kept from one chunk to the next; more would be
+#: mapped and zeroed anew each time.
 AT_ONCE = 160_000
 
 

@@ -25,7 +25,7 @@ class _Outer(torch.autograd.Function):
     @staticmethod
     def forward(x: Tensor, d: Tensor) -> Tensor:
         if d.shape[-1] < x.shape[-1]:  # of few columns, twice as fast
-            return (d.mT @ x).mT
+            return (d.mT @ x).mT.contiguous()  # no view, which forward mode refuses
         return x.mT @ d
 
     @staticmethod

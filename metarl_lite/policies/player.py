@@ -225,7 +225,7 @@ def player(
     env: Environment | None = None,
     gen: torch.Generator | None = None,
 ) -> Player:
-    """Makes a trained policy ready to play in a loop of your own, in any world of the form of gymnasium's.
+    """Makes a trained policy ready to play in a loop of your own, in any world of the form of gymnasium's::
 
         play = player(actor("gridnavi"), env=env)
         for episode in range(4):                       # of one trial: the memory goes on

@@ -13,7 +13,7 @@ import pytest
 
 from metarl_lite import ram
 from metarl_lite.algorithms.configs import MAMLConfig
-from metarl_lite.algorithms.footprint import numbers_held
+from metarl_lite.algorithms.footprint import check_inner_memory, numbers_held
 from metarl_lite.algorithms.maml import maml
 from metarl_lite.evaluate.curves import adaptation_curve
 from metarl_lite.policies.mlp import MLPPolicy
@@ -25,7 +25,7 @@ import json, sys, warnings
 from pathlib import Path
 import torch
 from metarl_lite import CartPoleTasks, MAMLConfig, MLPPolicy, PointGoal, adaptation_curve, generator, maml
-from metarl_lite.algorithms.footprint import numbers_held
+from metarl_lite.algorithms.footprint import check_inner_memory, numbers_held
 from metarl_lite.ram import keep_freed_memory
 
 def most(name):
@@ -80,11 +80,13 @@ def test_what_does_not_fit_is_refused_with_the_gigabytes_and_a_way_on(monkeypatc
     monkeypatch.setattr(ram, "available_memory", lambda: 2e9)
     tasks, gen = PointGoal(), generator(0)
     policy, big = MLPPolicy.for_tasks(tasks, gen), MAMLConfig(num_tasks=1000, episodes=20, inner_steps=2)
+    check_inner_memory(tasks, policy, big, 1000, "adam")  # which comes in chunks
+    big = replace(big, chunk_size=1000)
     words = r"to adapt 1000 tasks at once \(2 inner steps, \d+ episodes of 100 steps, 128 hidden units\) needs about "
     with pytest.raises(ValueError, match=words + r"[\d.]+ GB of memory, and 2 GB are available: set chunk_size"):
         maml(tasks, policy, big, gen)
     with pytest.raises(ValueError, match=r"are available: take fewer tasks or episodes"):
-        maml(tasks, policy, big, gen, outer="trpo")  # which takes no chunks
+        maml(tasks, policy, replace(big, chunk_size=None), gen, outer="trpo")  # which takes no chunks
     with pytest.raises(ValueError, match=words + r"[\d.]+ GB of memory, and 2 GB are available: set chunk_size"):
         adaptation_curve(tasks, policy, tasks.sample(1000, gen), replace(big, episodes=40), gen)
     in_parts = replace(big, iterations=1, chunk_size=5, num_tasks=10, episodes=2)
@@ -102,4 +104,5 @@ def test_a_curve_holds_less_than_training_and_a_part_less_than_the_whole() -> No
     assert held(None) < held("adam", algorithm="fomaml") < held("adam") < held("trpo") < held("promp")
     assert held("adam", chunk_size=10) < 0.3 * held("adam")
     assert held("adam", chunk_size=100) == held("adam")
+    assert held("adam", episodes=200) == held("adam", episodes=200, chunk_size=4)
     assert held("adam") < held("adam", algorithm="e_maml")

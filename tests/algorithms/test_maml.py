@@ -16,6 +16,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from metarl_lite.algorithms import footprint
 from metarl_lite.algorithms.configs import ALGORITHMS, MAMLConfig
 from metarl_lite.algorithms.inner import adapt, inner_loop
 from metarl_lite.algorithms.maml import MAMLHistory, maml, meta_gradient
@@ -225,7 +226,7 @@ def test_tasks_that_are_many_come_in_chunks_by_themselves(
         return gradient(*args)
 
     monkeypatch.setitem(maml_module.GRADIENTS, algorithm, noted)
-    monkeypatch.setattr(maml_module, "AT_ONCE", 2 * 3 * tasks.horizon + 1)
+    monkeypatch.setattr(footprint, "AT_ONCE", 2 * 3 * tasks.horizon + 1)
     parts = meta_gradient(tasks, policy, policy.params(), task, config, noise)
     assert seen == sizes
     torch.testing.assert_close(parts[0], whole, rtol=1e-9, atol=1e-10)

@@ -26,7 +26,7 @@ def small(num_tasks: int) -> tuple[MLPPolicy, Rollout]:
 
 
 def of_task(batch: Rollout, i: int) -> Rollout:
-    return Rollout(**{name: leaf[i : i + 1] for name, leaf in vars(batch).items()})
+    return batch.each(lambda x: x[i : i + 1])
 
 
 def test_eq_inner_step() -> None:

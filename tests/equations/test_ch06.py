@@ -32,7 +32,7 @@ def small() -> tuple[MLPPolicy, Rollout, Rollout]:
 
 
 def of_task(batch: Rollout, i: int) -> Rollout:
-    return Rollout(**{name: leaf[i : i + 1] for name, leaf in vars(batch).items()})
+    return batch.each(lambda x: x[i : i + 1])
 
 
 def unflatten(vector: Tensor, like: Params) -> Params:

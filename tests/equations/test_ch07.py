@@ -102,7 +102,7 @@ def test_eq_reptile(inner_steps: int) -> None:
         slopes = torch.autograd.grad(policy_gradient(policy, phi, batch).sum(), list(phi.values()))
         total = [t + g.sum(0) for t, g in zip(total, slopes, strict=True)]
         phi = {name: (p - ALPHA * g).detach() for (name, p), g in zip(phi.items(), slopes, strict=True)}
-    for mine, expected in zip(found, total, strict=True):
+    for mine, expected in zip(found.values(), total, strict=True):
         torch.testing.assert_close(mine, expected, rtol=0, atol=1e-10)
 
 

@@ -54,7 +54,7 @@ class Batch:
 
 
 def of_task(batch: Rollout, i: int) -> Rollout:
-    return Rollout(**{name: leaf[i : i + 1] for name, leaf in vars(batch).items()})
+    return batch.each(lambda x: x[i : i + 1])
 
 
 def one_task(batch: Batch, theta: Params, i: int, ratios: bool = False) -> Independent:

@@ -84,7 +84,7 @@ def test_eq_trial_objective() -> None:
         probability = chances[n] * log_prob.exp()
         total += probability.item()
         objective = objective + probability * sum(0.9**j * batch.rewards[n, j, 0] for j in range(3))
-        one = Rollout(**{k: v[n : n + 1] for k, v in vars(batch).items() if v is not None})
+        one = batch.each(lambda x, n=n: x[n : n + 1])  # type: ignore[misc]
         chosen, values, _ = judge(policy, theta, policy.inputs(one), one, PLAIN)
         ready, targets = with_trial_advantages(one, torch.zeros_like(values), PLAIN, PLAIN.discount)
         assert ready.advantages is not None
