@@ -93,7 +93,7 @@ setup: .venv/.installed-test
 # --- The book ---------------------------------------------------------------------------------------------------------
 
 book: $(FOR_BOOK)
-	@echo "Rendering the book; this takes up to half a minute ..."
+	@echo "Rendering the book; this takes half a minute to a minute ..."
 	@rm -rf _build/html _build/.doctrees # a page that is not rendered anew keeps its warnings to itself
 	@$(PY) -c 'from jupyter_book.cli.main import main; main()' build . -W -n --keep-going -q >/dev/null || { \
 	  echo "The book did not render: the reasons are above, and a warning counts as one."; exit 1; }
