@@ -1,4 +1,4 @@
-"""Files: parameters as safetensors. Every write is atomic."""
+"""Files: parameters as safetensors. Every write is atomic. The file of a run is `State.save`'s, in `state.py`."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from pathlib import Path
 from safetensors.torch import load as parse
 from safetensors.torch import save as serialise
 
+from .given import as_path
 from .types import Params
 
 
@@ -16,7 +17,7 @@ def save(params: Params, path: str | os.PathLike[str]) -> None:
     """Writes parameters to a safetensors file, whole or not at all.
 
     Raises:
-        ValueError: if these are no parameters.
+        ValueError: if these are no parameters, or the path is none.
         OSError: if the file cannot be written; what was there before is still there.
     """
     if not isinstance(params, dict):
@@ -24,29 +25,36 @@ def save(params: Params, path: str | os.PathLike[str]) -> None:
             f"parameters are a dict of tensors, not {type(params).__name__}: "
             "save(policy.params(), path)."
         )
+    path = as_path(path=path)
     whole = {name: p.detach().contiguous() for name, p in params.items()}
-    write_atomically(Path(path), serialise(whole))
+    write_atomically(path, serialise(whole))
 
 
 def load(path: str | os.PathLike[str]) -> Params:
     """Reads parameters from a safetensors file; `policy.replace(load(path))` puts them to use.
 
+    Of the file of a run (`checkpoint="run.ck"`) it reads all tensors, those of the optimiser too; what the policy has
+    learned is `params_of("run.ck")`.
+
     Raises:
         ValueError: if there is no such file, or it is not a whole safetensors file.
     """
+    file = as_path(path=path)
     try:
-        return parse(Path(path).read_bytes())
+        return parse(file.read_bytes())
     except FileNotFoundError:
         raise ValueError(
             f"no file {str(path)!r} to load parameters from; save(params, path) writes "
             "one."
         ) from None
     except OSError as error:
-        raise ValueError(f"{str(path)!r} cannot be read: {error.strerror}.") from error
+        raise ValueError(
+            f"{str(path)!r} cannot be read: {error.strerror}. Choose another file."
+        ) from error
     except Exception as error:
         raise ValueError(
             f"{str(path)!r} is not a whole safetensors file ({error}); it may be "
-            "truncated or of another format."
+            "truncated, empty or of another format: delete it, or choose another file."
         ) from error
 
 
@@ -69,5 +77,14 @@ def write_atomically(path: Path, content: bytes) -> None:
             temporary.unlink(missing_ok=True)
         if not isinstance(error, OSError):
             raise
-        reason = f"{error.strerror or error}; what was there before is as it was"
+        reason = f"{_reason(error)}; what was there before is as it was"
         raise OSError(error.errno, reason, str(path)) from error
+
+
+def _reason(error: OSError) -> str:
+    """Why a file cannot be written, also where the system's words mislead."""
+    if isinstance(error, FileExistsError):  # of its folder, which is a file
+        return "Not a directory"
+    if isinstance(error, FileNotFoundError):  # all folders were made, or tried
+        return "no file can be made there"
+    return error.strerror or str(error)

@@ -8,6 +8,9 @@ from __future__ import annotations
 
 import math
 import numbers
+import os
+from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -67,6 +70,24 @@ def counts(**sizes: Any) -> list[int]:
             )
         found.append(plain)
     return found
+
+
+def as_path(**paths: Any) -> Path:
+    """The path that is given by its name; a ValueError for what names no file."""
+    ((name, path),) = paths.items()
+    if not isinstance(path, str | os.PathLike) or not Path(path).name:
+        raise ValueError(
+            f'{name} = {path!r}: the name of a file is needed, such as {name}="run.ck".'
+        )
+    return Path(path)
+
+
+def check_params(params: Any, such_as: str) -> None:
+    """Refuses what is no dict of tensors by name, such as a policy in place of its parameters."""
+    if not (isinstance(params, Mapping) and params) or not all(
+        isinstance(p, Tensor) for p in params.values()
+    ):
+        raise ValueError(f"params are a dict of tensors by name, such as {such_as}.")
 
 
 def check_callable(**functions: Any) -> None:

@@ -132,7 +132,7 @@ class State:
                 )
             return
         stored = Stored.read(path)
-        stored.check_same(stored.about["identity"], self.identity)
+        stored.check_same(self.identity, self.leg, self.config)
         iteration = stored.iteration_of(self.leg, self.config)
         if unknown := not_compared(self.identity):
             warnings.warn(
@@ -182,26 +182,24 @@ class Stored:
             )
         return cls(str(path), tensors, about)
 
-    def check_same(self, there: dict[str, Any], here: dict[str, Any]) -> None:
-        """Refuses another run, by all that differs."""
-        old = flattened(there)
-        new = flattened(json.loads(json.dumps(here)))  # tuples are lists in a file
-        differs = {}
-        for name in sorted(old.keys() | new.keys()):
-            a, b = old.get(name, "absent"), new.get(name, "absent")
-            if a != b and repr(a) != repr(b):  # nan is not equal to itself
-                differs[name] = f"{name} is {shortened(a)} there, {shortened(b)} here"
-        if not differs:
+    def check_same(
+        self, identity: dict[str, Any], leg: int, config: dict[str, Any]
+    ) -> None:
+        """Refuses another run, by all that differs; the numbers of its legs are `iteration_of`'s."""
+        there, here = dict(self.about["identity"]), dict(identity)
+        if leg == len(self.about["legs"]):  # its configuration is to be this one
+            there["config"], here["config"] = self.about["legs"][-1], config
+        differs = differing(there, here)
+        if not differs.keys() - {"config.iterations"}:
             return
-        hint = ""
-        if {"generator", "policy.parameters"} & differs.keys():
-            hint = (
-                " A run goes on with the policy and the generator that it began with: "
-                "make them anew, with the same seed."
-            )
+        if "algorithm" in differs:
+            said = f"its algorithm is {there['algorithm']}, here it is "
+            said, hint = said + str(here["algorithm"]), ""
+        else:
+            said, hint = "; ".join(differs.values()), began_with(differs)
         raise ValueError(
-            f"{self.path!r} holds another run: {'; '.join(differs.values())}. Nothing "
-            f"was overwritten: choose another file, or move this one away.{hint}"
+            f"{self.path!r} holds another run: {said}. Nothing was overwritten: choose "
+            f"another file, or move this one away.{hint}"
         )
 
     def iteration_of(self, leg: int, config: dict[str, Any]) -> int:
@@ -221,7 +219,6 @@ class Stored:
                 f"leg = {leg}, but {self.path!r} holds {len(legs)} of them: go on with "
                 f"leg={len(legs)}, begin leg={len(legs) + 1}, or choose another file."
             )
-        self.check_same(legs[-1] | {"iterations": config["iterations"]}, config)
         if count != config["iterations"]:
             then = f"{finish} leg={leg + 1}" if done < count else f"pass leg={leg + 1}"
             raise ValueError(
@@ -231,6 +228,17 @@ class Stored:
                 f"its own: {then}."
             )
         return int(done)
+
+
+def params_of(path: str | os.PathLike[str]) -> Params:
+    """What the policy has learned, from the file of a run: `MLPPolicy.from_params(params_of("run.ck"))` is that policy.
+
+    For a run of `rl2` it is `GRUPolicy.from_params`; where the policy of the start is at hand, `policy.replace`.
+
+    Raises:
+        ValueError: if there is no such file, or it is not the whole state of a run.
+    """
+    return part(Stored.read(path).tensors, "theta/")
 
 
 def part(state: Params, prefix: str) -> Params:
@@ -262,7 +270,30 @@ def not_compared(identity: dict[str, Any]) -> list[str]:
     return found
 
 
+def differing(there: dict[str, Any], here: dict[str, Any]) -> dict[str, str]:
+    """What differs between two descriptions of a run, by dotted name, in words."""
+    old = flattened(there)
+    new = flattened(json.loads(json.dumps(here)))  # tuples are lists in a file
+    found = {}
+    for name in sorted(old.keys() | new.keys()):
+        a, b = old.get(name, "absent"), new.get(name, "absent")
+        if a != b and repr(a) != repr(b):  # nan is not equal to itself
+            found[name] = f"{name} is {shortened(a)} there, {shortened(b)} here"
+    return found
+
+
+def began_with(differs: dict[str, str]) -> str:
+    """The advice where what a run began with is not what it is to go on with."""
+    made = {name for name in differs if name.split(".")[0] in ("generator", "policy")}
+    options = made - {"generator", "policy.parameters"}
+    hint = (
+        " A run goes on with the policy and the generator that it began with: make "
+        f"them anew, with the same seed{' and the options named there' * bool(options)}."
+    )
+    return hint if made else ""
+
+
 def shortened(value: Any) -> str:
-    """A value as a message shows it."""
-    text = str(value)
+    """A value as a message shows it, and as one types it: lists of a file were tuples."""
+    text = str(tuple(value) if isinstance(value, list) else value)
     return text if len(text) <= 100 else f"{text[:97]}..."

@@ -17,7 +17,7 @@ from typing import Any
 import torch
 from tqdm import tqdm
 
-from .given import check_callable, described, truth
+from .given import as_path, check_callable, described, integer, truth
 from .ram import keep_freed_memory
 from .state import State
 from .tasks.base import check_positive
@@ -68,9 +68,7 @@ def train(
         NotSaved: if the checkpoint cannot be written; the error carries what was trained.
     """
     keep_freed_memory()
-    check_positive(every=every)
-    if callback is not None:
-        check_callable(callback=callback)
+    _check_given(state, callback, checkpoint, every)
     state.restore(checkpoint)
     iterations, good, stop = state.config["iterations"], _copied(state), False
     bar = tqdm(total=iterations, initial=state.iteration, desc=name, leave=False)
@@ -99,6 +97,27 @@ def train(
         raise error.with_state(*said) from error
     _after_signals(name, signals.came, state)
     return state.policy.replace(good), state.history
+
+
+def _check_given(
+    state: State,
+    callback: Callback | None,
+    checkpoint: str | os.PathLike[str] | None,
+    every: int,
+) -> None:
+    """Refuses, by its name, what no run can be led by."""
+    check_positive(every=every)
+    if callback is not None:
+        check_callable(callback=callback)
+    if checkpoint is not None:
+        as_path(checkpoint=checkpoint)
+    leg = integer(state.leg)
+    if leg is None or leg < 1:
+        raise ValueError(
+            f"leg = {state.leg!r}: legs are counted from 1. A run begins with leg=1, "
+            "and leg=2 goes on from its end."
+        )
+    state.leg = leg
 
 
 def _ends(callback: Callback | None, state: State, good: Params) -> bool:

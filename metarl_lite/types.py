@@ -14,6 +14,7 @@ Every batch is laid out as `[N, E, T, ...]`:
 
 from __future__ import annotations
 
+import errno
 from collections.abc import Callable
 from dataclasses import dataclass, fields, replace
 from typing import Any
@@ -78,11 +79,17 @@ class NotSaved(OSError):
         cls, training: str, error: OSError, iteration: int, policy: Any, history: Any
     ) -> NotSaved:
         """The error as `training`, such as "maml", raises it."""
-        full = cls(
-            f"{training} could not keep its state after {iteration} iterations "
-            f"({error}). Make room, or choose another checkpoint. What was trained is "
-            "this error's .policy, the record its .history; "
+        full_disk = error.errno in (errno.ENOSPC, errno.EDQUOT)
+        remedy = f"{'Make room, or choose' * full_disk or 'Choose'} another checkpoint."
+        when = f"after {iteration} iterations"
+        kept = (
+            " What was trained is this error's .policy, the record its .history; "
             "save(error.policy.params(), path) keeps it."
+        )
+        if not history.steps:
+            when, kept = "before the first iteration", " Nothing was trained yet."
+        full = cls(
+            f"{training} could not keep its state {when} ({error}). {remedy}{kept}"
         )
         full.iteration, full.policy, full.history = iteration, policy, history
         return full

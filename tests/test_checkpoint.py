@@ -109,6 +109,13 @@ def test_what_a_killed_writer_left_is_replaced(tmp_path: Path) -> None:
     assert [(p.name, p.read_bytes()) for p in tmp_path.iterdir()] == [("a", b"whole")]
 
 
+@pytest.mark.parametrize("path", [3, None, ""])
+def test_what_names_no_file_is_refused(path: Any) -> None:
+    for act in (load, lambda path: save({"w": torch.ones(3)}, path)):
+        with pytest.raises(ValueError, match=r"path = .*: the name of a file is needed, such as path=\"run\.ck\""):
+            act(path)
+
+
 # --- Reading ----------------------------------------------------------------------------------------------------------
 
 
@@ -126,5 +133,5 @@ def test_a_missing_file_is_named(tmp_path: Path) -> None:
 
 
 def test_a_folder_in_place_of_a_file_is_named(tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match=r"cannot be read: Is a directory"):
+    with pytest.raises(ValueError, match=r"cannot be read: Is a directory\. Choose another file"):
         load(tmp_path)

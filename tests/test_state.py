@@ -22,7 +22,7 @@ from metarl_lite.policies.gru import GRUPolicy
 from metarl_lite.policies.keyed import keyed
 from metarl_lite.policies.mlp import MLPPolicy
 from metarl_lite.rng import generator
-from metarl_lite.state import FORMAT, History, State, Stored, flattened, identity, not_compared
+from metarl_lite.state import FORMAT, History, State, Stored, flattened, identity, not_compared, params_of
 from metarl_lite.tasks import (
     BernoulliBandit,
     DependentBandit,
@@ -151,7 +151,10 @@ def refused(path: Path, state: State, message: str) -> None:
         (lambda: toy(tasks=BernoulliBandit(2, horizon=4)), r"family\.horizon is 3 there, 4 here"),
         (lambda: toy(tasks=DependentBandit(horizon=3)), r"family\.class is .*BernoulliBandit there, .*DependentBandit"),
         (lambda: toy(dtype=torch.float64), r"policy\.dtype is torch\.float32 there, torch\.float64 here"),
-        (lambda: replace(toy(), identity=toy().identity | {"algorithm": "other"}), r"algorithm is toy there, other"),
+        (
+            lambda: replace(toy(), identity=toy().identity | {"algorithm": "other"}),
+            r"its algorithm is toy, here it is other",
+        ),
         (lambda: replace(toy(), identity=toy().identity | {"outer": "x"}), r"outer is absent there, x here"),
     ],
 )
@@ -169,11 +172,58 @@ def test_a_generator_that_has_drawn_is_refused_with_what_to_do(tmp_path: Path) -
     refused(tmp_path / "run.state", used, r"generator is .* began with: make them anew, with the same seed\.")
 
 
+def test_a_run_of_another_algorithm_is_told_by_that_alone(tmp_path: Path) -> None:
+    go_on(toy(lr=0.2, tasks=BernoulliBandit(3)), 2).save(tmp_path / "run.state")
+    other = replace(toy(), identity=toy().identity | {"algorithm": "other"})
+    refused(
+        tmp_path / "run.state",
+        other,
+        r"run\.state' holds another run: its algorithm is toy, here it is other\. Nothing was .* this one away\.$",
+    )
+
+
+def test_another_seed_and_another_configuration_are_both_named(tmp_path: Path) -> None:
+    go_on(toy(), 2).save(tmp_path / "run.state")
+    both = (
+        r"config\.lr is 0\.1 there, 0\.2 here; generator is \w{16} there, .*; policy\.parameters is .*the same seed\.$"
+    )
+    refused(tmp_path / "run.state", toy(seed=1, lr=0.2), both)
+    refused(tmp_path / "run.state", toy(7, seed=1), r"config\.iterations is 6 there, 7 here; generator is")
+
+
+def test_another_width_is_named_as_one_types_it_and_the_advice_leads_back(tmp_path: Path) -> None:
+    def wide(*hidden: int) -> State:
+        tasks, gen = BernoulliBandit(2, horizon=3), generator(0)
+        policy = MLPPolicy.for_tasks(tasks, gen, hidden=hidden)
+        return replace(toy(), policy=policy, theta=policy.params(), identity=identity("toy", tasks, policy, gen))
+
+    path = tmp_path / "run.state"
+    wide(8).save(path)
+    refused(
+        path,
+        wide(64, 64),
+        r"policy\.hidden is \(8,\) there, \(64, 64\) here; .*with the same seed and the options named there",
+    )
+    wide(8).restore(path)  # which is what the advice says
+
+
+def test_the_policy_of_a_run_is_found_in_its_file(tmp_path: Path) -> None:
+    path, state = tmp_path / "run.state", go_on(toy(), 3)
+    state.save(path)
+    policy = MLPPolicy.from_params(params_of(path))
+    assert policy.params().keys() == state.theta.keys(), "and nothing of the optimiser"
+    assert all(torch.equal(p, state.theta[name]) for name, p in policy.params().items())
+    assert not torch.equal(policy.params()["w0"], toy().theta["w0"]), "what was learned, not the start"
+    save(policy.params(), tmp_path / "weights")
+    with pytest.raises(ValueError, match="is not the state of a run"):
+        params_of(tmp_path / "weights")
+
+
 def test_only_what_differs_is_named_and_long_values_are_cut(tmp_path: Path) -> None:
     state, other = toy(), toy()
     state.identity["note"], other.identity["note"] = ["x" * 1000], ["y"]
     state.save(tmp_path / "run.state")
-    with pytest.raises(ValueError, match=r"note is \['x+\.\.\. there, \['y'\] here") as caught:
+    with pytest.raises(ValueError, match=r"note is \('x+\.\.\. there, \('y',\) here") as caught:
         other.restore(tmp_path / "run.state")
     message = str(caught.value)
     assert len(message) < 400 + len(str(tmp_path))
@@ -242,7 +292,9 @@ def test_what_is_no_state_is_refused_and_left_alone(tmp_path: Path) -> None:
         *(((tmp_path / name).read_bytes(), other) for name in ("weights", "no text", "a list")),
     ):
         path.write_bytes(content)
-        refused(path, toy(), rf"run\.state' .*{message}")
+        refused(path, toy(), rf"run\.state' .*{message}.* choose another file")
+        if message != other:
+            refused(path, toy(), "truncated, empty or of another format: delete it, or choose another file")
 
 
 # --- Legs -------------------------------------------------------------------------------------------------------------
@@ -303,7 +355,7 @@ def test_an_earlier_leg_cannot_be_gone_back_to(tmp_path: Path) -> None:
     second.restore(path)
     go_on(second, 1).save(path)
     refused(path, toy(6), r"leg = 1, but .*holds 2 of them: go on with leg=2, begin leg=3")
-    refused(path, leg(2, lr=0.7), r"holds another run: lr is 0\.1 there, 0\.7 here")
+    refused(path, leg(2, lr=0.7), r"holds another run: config\.lr is 0\.1 there, 0\.7 here")
     refused(path, leg(3), r"holds 1 of the 4 iterations of leg 2")
 
 

@@ -177,6 +177,12 @@ def test_a_leg_that_ends_before_its_first_writing_begins_anew(tmp_path: Path) ->
     assert same_end(late, run(toy(4, leg=2), checkpoint=tmp_path / "other"))
 
 
+@pytest.mark.parametrize("leg", [0, -1, 1.5, True])
+def test_a_leg_that_is_none_is_refused_with_those_that_are(leg: Any) -> None:
+    with pytest.raises(ValueError, match=r"leg = .*counted from 1\. A run begins with leg=1, and leg=2 goes on from"):
+        run(toy(leg=leg))
+
+
 def test_a_further_leg_without_a_checkpoint_is_refused() -> None:
     with pytest.raises(ValueError, match="leg = 2, but there is no checkpoint to go on from"):
         run(toy(leg=2))
@@ -511,7 +517,9 @@ def not_saved(after: int, path: Path, disk: Disk, kept: int | None, **options: A
     with pytest.raises(NotSaved) as caught:
         run(checkpoint=path, **options)
     error, message = caught.value, str(caught.value)
-    assert f"toy could not keep its state after {after} iterations" in message
+    when = f"after {after} iterations" if after else "before the first iteration"
+    assert f"toy could not keep its state {when}" in message
+    assert ("What was trained is this error's .policy" in message) == (after > 0)
     assert "No space left on device" in message
     assert str(path) in message
     assert "Make room, or choose another checkpoint" in message
@@ -583,8 +591,29 @@ def test_a_disk_that_is_really_full_loses_nothing(tmp_path: Path) -> None:
 
 def test_a_folder_that_cannot_be_written_is_named_with_what_to_do(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("no folder")
-    with pytest.raises(NotSaved, match=r"after 0 iterations .*file/run\.state.*choose another checkpoint"):
-        run(checkpoint=tmp_path / "file" / "run.state")
+    said = (
+        r"before the first iteration \(.* Not a directory; .*file/run\.state'\)\. Choose another checkpoint\. "
+        r"Nothing was trained yet\.$"
+    )
+    for path in (tmp_path / "file" / "run.state", tmp_path / "file" / "folder" / "run.state"):
+        with pytest.raises(NotSaved, match=said.replace("file/", "file/.*")):
+            run(checkpoint=path)
+
+
+@pytest.mark.skipif(not Path("/proc/self").exists(), reason="a folder in which no file can be made is a thing of Linux")
+def test_a_place_where_no_file_can_be_made_is_named() -> None:
+    with pytest.raises(
+        NotSaved, match=r"no file can be made there; .*'/proc/run\.state'\)\. Choose another checkpoint"
+    ):
+        run(checkpoint=Path("/proc/run.state"))
+
+
+@pytest.mark.parametrize("checkpoint", [3, "", b"run.state", True])
+def test_what_names_no_file_is_refused(checkpoint: Any) -> None:
+    with pytest.raises(
+        ValueError, match=r"checkpoint = .*: the name of a file is needed, such as checkpoint=\"run.ck\""
+    ):
+        run(checkpoint=checkpoint)
 
 
 def test_a_read_only_folder_is_named_and_a_finished_run_is_read_from_it(
@@ -598,7 +627,8 @@ def test_a_read_only_folder_is_named_and_a_finished_run_is_read_from_it(
     monkeypatch.setattr(os, "replace", refuse)
     assert same_end(run(checkpoint=tmp_path / "finished"), WHOLE)
     for name, after in (("half", 3), ("new", 0)):
-        with pytest.raises(NotSaved, match=rf"after {after} iterations .*Permission denied.*{name}"):
+        when = f"after {after} iterations" if after else "before the first iteration"
+        with pytest.raises(NotSaved, match=rf"{when} .*Permission denied.*{name}'\)\. Choose another checkpoint"):
             run(checkpoint=tmp_path / name)
     assert files(tmp_path) == ["finished", "half"]
     assert done(tmp_path / "half") == 3
@@ -676,7 +706,7 @@ def test_steps_are_those_of_the_environment() -> None:
         ),
         ("maml adam", {"tasks": PointGoal(horizon=6)}, r"family\.horizon is 5 there, 6 here"),
         ("maml adam", {"tasks": PointGoal(horizon=5, dtype=torch.float64)}, r"family\.dtype is torch\.float32 there"),
-        ("maml adam", {"hidden": (5,)}, r"policy\.parameters is"),
+        ("maml adam", {"hidden": (5,)}, r"policy\.hidden is \(4,\) there, \(5,\) here; policy\.parameters is"),
         ("maml adam", {"outer": "promp"}, r"outer is adam there, promp here"),
         ("maml adam", {"changes": {"inner_lr": 0.2}}, r"inner_lr is 0\.1 there, 0\.2 here"),
         ("maml adam", {"changes": {"chunk_size": 2}}, r"chunk_size is None there, 2 here"),
