@@ -93,10 +93,12 @@ setup: .venv/.installed-test
 # --- The book ---------------------------------------------------------------------------------------------------------
 
 book: $(FOR_BOOK)
+	@$(PY) -m tools.contents >/dev/null
 	@echo "Rendering the book; this takes half a minute to a minute ..."
 	@rm -rf _build/html _build/.doctrees # a page that is not rendered anew keeps its warnings to itself
 	@$(PY) -c 'from jupyter_book.cli.main import main; main()' build . -W -n --keep-going -q >/dev/null || { \
-	  echo "The book did not render: the reasons are above, and a warning counts as one."; exit 1; }
+	  if test -f $(HTML); then echo "The pages are in _build/html, but with the faults above: a warning counts as one."; \
+	  else echo "The book did not render: the reasons are above."; fi; exit 1; }
 	@echo
 	@$(PY) -c 'from pathlib import Path; print("The book is ready:", Path("$(HTML)").resolve().as_uri())'
 	@echo "Next: open that address in a browser; 'make serve' puts the book on http://localhost:$(PORT);"

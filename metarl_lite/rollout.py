@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from .given import counts
-from .policies.base import Policy
+from .policies.base import Policy, check_fit
 from .policies.gru import GRUPolicy
 from .policies.mlp import MLPPolicy
 from .ram import check_memory
@@ -54,8 +54,8 @@ def draw_noise(
     num_tasks, episodes, copies = counts(
         num_tasks=num_tasks, episodes=episodes, copies=copies
     )
-    shape = (episodes, tasks.horizon)
     _check_size(tasks, policy, num_tasks * copies, episodes)
+    shape = (episodes, tasks.horizon)
     reset = tasks.draw_reset((num_tasks, episodes), gen).repeat_interleave(copies, 0)
     step = tasks.draw((num_tasks, *shape), gen).repeat_interleave(copies, 0)
     return Noise(reset, step, policy.noise((num_tasks * copies, *shape), gen))
@@ -256,6 +256,8 @@ def _check_size(
     tasks: TaskDistribution, policy: Policy, rows: int, episodes: int
 ) -> None:
     """Refuses what would not fit: for every step its chance, observation, action, reward and the ends."""
+    check_kind(TaskDistribution, tasks=tasks)
+    check_kind(Policy, policy=policy)
     check_members(tasks)
     numbers = tasks.noise_size + policy.observation_size + 2 * policy.action_size + 4
     check_memory(
@@ -266,15 +268,12 @@ def _check_size(
 
 
 def _check_fit(
-    tasks: TaskDistribution, policy: Policy, kind: type, params: Params | None = None
+    tasks: TaskDistribution,
+    policy: Policy,
+    kind: type[Policy],
+    params: Params | None = None,
 ) -> None:
-    check_kind(kind, policy=policy)
+    """Refuses a family, a policy and, where they are for all tasks, parameters that are not made for each other."""
+    check_fit(tasks, policy, kind)
     if params is not None:
         policy.check_params(params)
-    mine = (policy.observation_size, policy.action_size, policy.discrete)
-    if mine != (wanted := (tasks.observation_size, tasks.action_size, tasks.discrete)):
-        raise ValueError(
-            f"this policy has (observation_size, action_size, discrete) = {mine}, but "
-            f"{tasks.name} has {wanted}: make one with "
-            f"{type(policy).__name__}.for_tasks(tasks, gen)."
-        )

@@ -8,13 +8,20 @@ import pytest
 import torch
 from torch import Tensor
 
+from metarl_lite.algorithms.configs import MAMLConfig, RL2Config
+from metarl_lite.algorithms.inner import adapt
+from metarl_lite.algorithms.maml import maml
+from metarl_lite.algorithms.rl2 import rl2
+from metarl_lite.losses import policy_gradient
 from metarl_lite.policies.base import tile
 from metarl_lite.policies.gru import GRUPolicy
 from metarl_lite.policies.mlp import MLPPolicy
+from metarl_lite.returns import with_advantages
 from metarl_lite.rng import generator
 from metarl_lite.rollout import Noise, draw_noise, rollout, trial
 from metarl_lite.tasks.bandits import BernoulliBandit
 from metarl_lite.tasks.base import TaskDistribution, index_task
+from metarl_lite.tasks.families import FAMILIES
 from metarl_lite.tasks.navigation import GridGoal, PointGoal
 from metarl_lite.tasks.physics import CartPoleTasks, PendulumTasks
 from metarl_lite.tasks.tabular import TabularMDP
@@ -422,3 +429,63 @@ def test_done_is_true_at_an_end_after_it_and_at_the_horizon_alone() -> None:
     done = Rollout(nothing, nothing, mask, mask, ended, nothing[:, :, 0]).done()
     assert done.tolist() == [[[False, False, False, True], [False, True, True, True], [False, False, False, True]]]
     assert ended.sum() == 1, "the given ends are not changed"
+
+
+POINT = PointGoal(horizon=3)
+PLAIN = MLPPolicy.for_tasks(POINT, generator(0), hidden=())
+
+
+def play(tasks: Any = POINT, policy: Any = PLAIN, params: Any = None, gen: Any = None) -> None:
+    """A rollout in which one thing is not what it should be."""
+    params = tile(PLAIN.params(), 2) if params is None else params
+    gen = generator(0) if gen is None else gen
+    rollout(tasks, policy, params, POINT.sample(2, generator(0)), 2, gen)
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        (
+            {"tasks": PointGoal},
+            r"tasks is the class PointGoal: an instance of it is needed here, made with PointGoal\(",
+        ),
+        ({"tasks": "point-goal"}, r"tasks is of type str: TaskDistribution is needed here, made with make_tasks"),
+        ({"policy": MLPPolicy}, r"policy is the class MLPPolicy: .* made with MLPPolicy\.for_tasks\(tasks, gen\)"),
+        ({"gen": 0}, r"gen = 0: chance comes from a torch\.Generator, such as generator\(0\)"),
+        ({"tasks": PointGoal(horizon=3, dtype=torch.float64)}, r"in torch\.float32, but point-goal in torch\.float64"),
+        ({"params": PLAIN}, r"params are a dict of tensors by name, such as tile\(policy\.params\(\), num_tasks\)"),
+        ({"params": {}}, r"params are a dict of tensors by name"),
+        ({"params": PLAIN.params()}, r"one set for each task was expected, .* pass tile\(params, num_tasks\)"),
+    ],
+)
+def test_what_is_not_what_it_should_be_is_refused_by_its_name(given: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        play(**given)
+    if "tasks" in given or "policy" in given:
+        with pytest.raises(ValueError, match=message.split(" but")[0]):
+            maml(given.get("tasks", Point), given.get("policy", PLAIN), MAMLConfig(), generator(0))
+
+
+def test_maml_and_rl2_refuse_a_seed_and_each_other_s_policies_with_what_to_do() -> None:
+    bandit, gen = BernoulliBandit(2, horizon=1), generator(0)
+    memory: Any = GRUPolicy.for_tasks(bandit, gen, hidden=4)
+    with pytest.raises(
+        ValueError, match=r"made with MLPPolicy\.for_tasks\(tasks, gen\); for a GRUPolicy there are rl2"
+    ):
+        maml(bandit, memory, MAMLConfig(), gen)
+    for train, policy, config in ((maml, PLAIN, MAMLConfig()), (rl2, memory, RL2Config())):
+        with pytest.raises(ValueError, match=r"gen = 0: chance comes from a torch\.Generator"):
+            cast(Any, train)(POINT if policy is PLAIN else bandit, policy, config, 0)
+
+
+@pytest.mark.parametrize("family", FAMILIES.values())
+def test_every_family_refuses_a_seed_where_a_generator_is_needed(family: Any) -> None:
+    with pytest.raises(ValueError, match=r"gen = 0: chance comes from a torch\.Generator"):
+        family().sample(2, 0)
+
+
+def test_untiled_parameters_are_refused_by_the_inner_step() -> None:
+    batch = rollout(POINT, PLAIN, tile(PLAIN.params(), 2), POINT.sample(2, generator(0)), 2, generator(0))
+    for params in (PLAIN.params(), tile(PLAIN.params(), 3)):
+        with pytest.raises(ValueError, match=r"pass tile\(params, "):
+            adapt(PLAIN, params, with_advantages(batch), policy_gradient, 0.1)

@@ -6,6 +6,7 @@ A chapter is one notebook, `08_topic.ipynb`, or several, the further ones with a
 from __future__ import annotations
 
 import re
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -108,3 +109,18 @@ def faults(root: Path = ROOT) -> list[str]:
         if letters != ["", *"bcdefghijklmnopqrstuvwxyz"][: len(letters)]:
             found.append(f"the notebooks of chapter {chapter} have the letters {letters}, not none, b, c, ...")
     return found
+
+
+def main(root: Path = ROOT) -> int:
+    """Prints the pages in their order, or what is wrong with them."""
+    try:
+        notebooks(root)
+        print("\n".join(pages(root)))
+    except ValueError as error:
+        print(f"{error}. Mend {root / '_toc.yml'}, or put the file there.", file=sys.stderr)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

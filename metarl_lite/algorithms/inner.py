@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ..given import as_floats, check_callable, number, ordinary, severed
+from ..given import as_floats, check_callable, check_params, number, ordinary, severed
 from ..losses import LOSSES, check_loss, check_losses, check_used
 from ..policies.mlp import MLPPolicy
 from ..returns import with_advantages
@@ -89,13 +89,7 @@ def learnable(params: Params) -> Params:
     Raises:
         ValueError: if these are no parameters.
     """
-    if not (isinstance(params, Mapping) and params) or not all(
-        isinstance(p, Tensor) for p in params.values()
-    ):
-        raise ValueError(
-            "params are a dict of tensors by name, such as "
-            "tile(policy.params(), num_tasks)."
-        )
+    check_params(params, "tile(policy.params(), num_tasks)")
     params = {
         name: p.detach() if severed(p) else ordinary(p) for name, p in params.items()
     }

@@ -14,8 +14,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ..given import counts
+from ..policies.base import check_fit
 from ..policies.mlp import MLPPolicy
+from ..rng import check_generator
 from ..rollout import Noise, draw_noise
 from ..state import History, State, identity
 from ..tasks.base import TaskDistribution, check_kind, index_task
@@ -57,6 +58,7 @@ def meta_gradient(
 
     Source: Finn et al. (2017), algorithm 3, line 10.
     """
+    check_kind(TaskDistribution, tasks=tasks)
     check_kind(MAMLConfig, config=config)
     theta, num_tasks = learnable(theta), len(noise[0].action)
     chunk = tasks_at_once(tasks, config, num_tasks)
@@ -170,7 +172,7 @@ def maml(
             returns True.
         outer: the outer update: "adam", "trpo" (`TrustRegion`) or "promp" (`Proximal`).
         checkpoint: a file that keeps the state of the run. Where it exists training goes on from it, and ends where
-            an uninterrupted run would have ended, to the bit.
+            an uninterrupted run would have ended, to the bit. Folders that do not exist are made.
         every: iterations from one writing of that file to the next.
         leg: 2 or more goes on from the end of the leg before, which the file holds, by `config.iterations` more, with
             rates of its own; `policy` and `gen` are again those that the first leg began with.
@@ -183,7 +185,8 @@ def maml(
         Diverged: if a loss is not finite; the error names the iteration and carries the last good policy.
         NotSaved: if the checkpoint cannot be written; the error carries what was trained.
     """
-    (leg,) = counts(leg=leg)
+    check_fit(tasks, policy, MLPPolicy)
+    check_generator(gen)
     policy = _checked(policy, config, outer)
     check_inner_memory(tasks, policy, config, config.num_tasks, outer)
     theta = policy.params()
@@ -199,7 +202,6 @@ def maml(
 
 def _checked(policy: MLPPolicy, config: MAMLConfig, outer: str) -> MLPPolicy:
     """The policy that training starts from: with rates where the algorithm learns them."""
-    check_kind(MLPPolicy, policy=policy)
     check_kind(MAMLConfig, config=config)
     if outer not in OUTER:
         known = ", ".join(map(repr, OUTER))

@@ -14,10 +14,11 @@ from typing import Any
 
 import torch
 
-from ..given import counts
 from ..optim import ClippedAdam
+from ..policies.base import check_fit
 from ..policies.gru import GRUPolicy, by_columns
 from ..ram import check_memory
+from ..rng import check_generator
 from ..rollout import draw_noise, trial
 from ..state import History, State, identity
 from ..tasks.base import TaskDistribution, check_kind
@@ -96,7 +97,7 @@ def rl2(
         callback: called after each iteration with (iteration, policy so far, history); training ends early where it
             returns True.
         checkpoint: a file that keeps the state of the run. Where it exists training goes on from it, and ends where
-            an uninterrupted run would have ended, to the bit.
+            an uninterrupted run would have ended, to the bit. Folders that do not exist are made.
         every: iterations from one writing of that file to the next.
         leg: 2 or more goes on from the end of the leg before, which the file holds, by `config.iterations` more, with
             rates, discount and entropy of its own; `policy` and `gen` are again those that the first leg began with.
@@ -111,8 +112,8 @@ def rl2(
 
     Source: Duan et al. (2016), section 2.2; Wang et al. (2016), section 2.2.
     """
-    (leg,) = counts(leg=leg)
-    check_kind(GRUPolicy, policy=policy)
+    check_fit(tasks, policy, GRUPolicy)
+    check_generator(gen)
     check_kind(RL2Config, config=config)
     _check_memory(policy, config, config.episodes * tasks.horizon)
     theta = policy.params()

@@ -11,7 +11,7 @@ from ..algorithms.configs import MAMLConfig
 from ..algorithms.footprint import check_inner_memory, tasks_at_once
 from ..algorithms.inner import inner_loop, mean_returns
 from ..given import check_callable, check_result, counts
-from ..policies.base import tile
+from ..policies.base import check_fit, tile
 from ..policies.gru import GRUPolicy
 from ..policies.mlp import MLPPolicy
 from ..rollout import Noise, draw_noise, rollout, trial
@@ -119,6 +119,7 @@ def trial_returns(
         ValueError: if these are no tasks of the family, or the score is not one number for each task and episode.
     """
     check_callable(score=score)
+    check_fit(tasks, policy, GRUPolicy)
     num_tasks, (chunk,) = count_tasks(tasks, task), counts(chunk=chunk)
     params, scores = {name: p.detach() for name, p in policy.params().items()}, []
     # at once: the scores do not depend on the chunk
@@ -144,6 +145,7 @@ WANTED = (
 
 def count_tasks(tasks: TaskDistribution, task: Task) -> int:
     """N; refuses what is no batch of this family's tasks."""
+    check_kind(TaskDistribution, tasks=tasks)
     leaf = next(iter(task.values()), None) if isinstance(task, dict) else None
     num_tasks = len(leaf) if isinstance(leaf, Tensor) and leaf.ndim else 1
     tasks.check_task(task, num_tasks)

@@ -12,9 +12,9 @@ from typing import Any, Self
 import torch
 from torch import Tensor
 
-from ..given import counts
+from ..given import check_params, counts
 from ..rng import normal, uniform
-from ..tasks.base import TaskDistribution, described, digest
+from ..tasks.base import TaskDistribution, check_kind, described, digest
 from ..types import Params
 from .distributions import (
     Distribution,
@@ -64,6 +64,7 @@ class Policy:
         cls, tasks: TaskDistribution, gen: torch.Generator, **options: Any
     ) -> Self:
         """A policy with the sizes, the kind and scale of action, and the dtype of a family of tasks."""
+        check_kind(TaskDistribution, tasks=tasks)
         options = {
             "discrete": tasks.discrete,
             "init_std": tasks.action_scale,
@@ -106,6 +107,7 @@ class Policy:
         Raises:
             ValueError: if a name or a shape is not that of this network.
         """
+        check_params(params, "policy.params()")
         needed = {name: tuple(p.shape) for name, p in self._params.items()}
         given = {name: tuple(p.shape) for name, p in params.items()}
         if given != needed:
@@ -157,4 +159,23 @@ class Policy:
         """The entropy of an output of `distribution`, in every state, `[N, ...]`."""
         return (
             categorical_entropy(chosen) if self.discrete else gaussian_entropy(chosen)
+        )
+
+
+def check_fit(tasks: TaskDistribution, policy: Policy, kind: type[Policy]) -> None:
+    """Refuses a family and a policy that cannot play together: no instances, other sizes, another type of number."""
+    check_kind(TaskDistribution, tasks=tasks)
+    check_kind(kind, policy=policy)
+    mine = (policy.observation_size, policy.action_size, policy.discrete)
+    if mine != (wanted := (tasks.observation_size, tasks.action_size, tasks.discrete)):
+        raise ValueError(
+            f"this policy has (observation_size, action_size, discrete) = {mine}, but "
+            f"{tasks.name} has {wanted}: make one with "
+            f"{type(policy).__name__}.for_tasks(tasks, gen)."
+        )
+    if isinstance(tasks.dtype, torch.dtype) and policy.dtype != tasks.dtype:
+        raise ValueError(
+            f"this policy computes in {policy.dtype}, but {tasks.name} in "
+            f"{tasks.dtype}: make one with {type(policy).__name__}.for_tasks(tasks, "
+            "gen), which has the type of the family."
         )

@@ -14,7 +14,7 @@ from typing import Self
 import torch
 from torch import Tensor
 
-from ..given import counts, real
+from ..given import check_params, counts, real
 from ..rng import generator, uniform
 from ..types import Params
 from .base import Policy
@@ -113,6 +113,7 @@ class MLPPolicy(Policy):
             ) from None
 
     def replace(self, params: Params) -> Self:
+        check_params(params, "policy.params()")
         if any(name.startswith("lr_") for name in params) and not self.has_rates:
             raise ValueError(
                 "these parameters carry learned rates (Meta-SGD): "
@@ -154,6 +155,7 @@ class MLPPolicy(Policy):
 
     def num_tasks(self, params: Params) -> int:
         """N, the tasks that these parameters are for; refuses parameters without a task dimension."""
+        check_params(params, "tile(policy.params(), num_tasks)")
         for name, p in params.items():
             if name not in self._params:
                 raise ValueError(
@@ -165,6 +167,11 @@ class MLPPolicy(Policy):
                     f"parameter {name!r} has shape {tuple(p.shape)}, but one set for "
                     f"each task was expected, {('N', *self._params[name].shape)}: pass "
                     "tile(params, num_tasks)."
+                )
+            if p.dtype != self.dtype:
+                raise ValueError(
+                    f"parameter {name!r} is of type {p.dtype}, but this policy "
+                    f"computes in {self.dtype}: convert it with .to({self.dtype})."
                 )
         return len(p)
 
@@ -206,4 +213,10 @@ class MLPPolicy(Policy):
 
     def log_prob(self, params: Params, observations: Tensor, actions: Tensor) -> Tensor:
         """log pi(a|s) of each action, `[N, ...]`."""
+        sets, rows = self.num_tasks(params), len(observations)
+        if sets != rows and 1 not in (sets, rows):
+            raise ValueError(
+                f"params hold {sets} sets, but the observations are of {rows} tasks: "
+                f"pass tile(params, {rows})."
+            )
         return self.log_prob_of(self.distribution(params, observations), actions)

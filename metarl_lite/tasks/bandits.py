@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from ..given import counts, real
-from ..rng import uniform
+from ..rng import check_generator, uniform
 from ..types import Task
 from .base import TaskDistribution, check_positive
 
@@ -104,6 +104,7 @@ class DependentBandit(BernoulliBandit):
 
     def sample(self, num_tasks: int, gen: torch.Generator) -> Task:
         check_positive(num_tasks=num_tasks)
+        check_generator(gen)
         if self.values is None:
             first = uniform((num_tasks,), gen, self.dtype)
         else:
@@ -142,6 +143,7 @@ class ElevenArms(TaskDistribution):
 
     def sample(self, num_tasks: int, gen: torch.Generator) -> Task:
         check_positive(num_tasks=num_tasks)
+        check_generator(gen)
         return {
             "target": torch.randint(10, (num_tasks,), generator=gen, device=gen.device)
         }

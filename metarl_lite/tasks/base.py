@@ -242,11 +242,33 @@ def check_positive(**sizes: int) -> None:
 def check_kind(kind: type, **values: object) -> None:
     """Refuses any value that is not of a kind, by its name: a policy without memory where one is needed, say."""
     for name, value in values.items():
-        if not isinstance(value, kind):
+        if isinstance(value, kind):
+            continue
+        if isinstance(value, type) and issubclass(value, kind):
             raise ValueError(
-                f"{name} is of type {type(value).__name__}: {kind.__name__} is needed "
-                "here."
+                f"{name} is the class {value.__name__}: an instance of it is needed "
+                f"here, made with {_made(value)}."
             )
+        remedy = INSTEAD.get(type(value).__name__, "")
+        raise ValueError(
+            f"{name} is of type {type(value).__name__}: {kind.__name__} is needed "
+            f"here, made with {_made(kind)}{remedy}."
+        )
+
+
+#: Who takes what another function was given.
+INSTEAD = {
+    "GRUPolicy": "; for a GRUPolicy there are rl2, trial and trial_returns",
+    "MLPPolicy": "; for an MLPPolicy there are maml, rollout and adaptation_curve",
+}
+
+
+def _made(kind: type) -> str:
+    """How an instance of a kind is made, for a message."""
+    if kind is TaskDistribution:
+        return "make_tasks(name)"
+    made = ".for_tasks(tasks, gen)" if hasattr(kind, "for_tasks") else "(...)"
+    return f"{kind.__name__}{made}"
 
 
 def index_task(task: Task, index: object) -> Task:

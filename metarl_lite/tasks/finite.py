@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from ..rng import check_generator
 from ..types import Task
 from .base import TaskDistribution, check_positive, index_task
 
@@ -35,6 +36,7 @@ class FiniteTasks(TaskDistribution):
     def sample(self, num_tasks: int, gen: torch.Generator) -> Task:
         """Draws from the pool, with replacement."""
         check_positive(num_tasks=num_tasks)
+        check_generator(gen)
         return index_task(
             self.pool,
             torch.randint(self.size, (num_tasks,), generator=gen, device=gen.device),

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from ..given import counts
-from ..rng import uniform
+from ..rng import check_generator, uniform
 from ..types import Task
 from .base import TaskDistribution, check_positive
 
@@ -107,6 +107,7 @@ class GridGoal(TaskDistribution):
 
     def sample(self, num_tasks: int, gen: torch.Generator) -> Task:
         check_positive(num_tasks=num_tasks)
+        check_generator(gen)
         goals = self.goals().to(gen.device)
         return {
             "goal": goals[

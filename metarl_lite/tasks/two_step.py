@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from ..given import counts
+from ..rng import check_generator
 from ..types import Task
 from .base import TaskDistribution, check_positive
 
@@ -59,6 +60,7 @@ class TwoStep(TaskDistribution):
 
     def sample(self, num_tasks: int, gen: torch.Generator) -> Task:
         check_positive(num_tasks=num_tasks)
+        check_generator(gen)
         good, common = torch.randint(
             1, 3, (2, num_tasks), generator=gen, device=gen.device
         )

@@ -219,3 +219,13 @@ def test_a_comment_in_a_solution_is_no_heading() -> None:
     text = "## Exercises\n\n```python\n## no heading\n```\n\nStill here.\n\n## Quiz\n\n1. Why?"
     notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_markdown_cell(text)])
     assert Chapter(Path("01_x.ipynb"), notebook).section("Exercises").strip().endswith("Still here.")
+
+
+def test_the_contents_are_printed_or_what_is_wrong_with_them(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    assert contents.main() == 0
+    assert capsys.readouterr().out.splitlines() == contents.pages()
+    (tmp_path / "_toc.yml").write_text("root: book/none\n")
+    assert contents.main(tmp_path) == 1
+    assert re.search(r"_toc\.yml names book/none, and there is no file", capsys.readouterr().err)
