@@ -21,7 +21,7 @@ from metarl_lite.rng import generator
 from metarl_lite.rollout import Noise, draw_noise, rollout, trial
 from metarl_lite.tasks.bandits import BernoulliBandit
 from metarl_lite.tasks.base import TaskDistribution, index_task
-from metarl_lite.tasks.families import FAMILIES
+from metarl_lite.tasks.families import FAMILIES as BY_NAME
 from metarl_lite.tasks.navigation import GridGoal, PointGoal
 from metarl_lite.tasks.physics import CartPoleTasks, PendulumTasks
 from metarl_lite.tasks.tabular import TabularMDP
@@ -463,7 +463,7 @@ def test_what_is_not_what_it_should_be_is_refused_by_its_name(given: dict[str, A
         play(**given)
     if "tasks" in given or "policy" in given:
         with pytest.raises(ValueError, match=message.split(" but")[0]):
-            maml(given.get("tasks", Point), given.get("policy", PLAIN), MAMLConfig(), generator(0))
+            maml(given.get("tasks", POINT), given.get("policy", PLAIN), MAMLConfig(), generator(0))
 
 
 def test_maml_and_rl2_refuse_a_seed_and_each_other_s_policies_with_what_to_do() -> None:
@@ -478,7 +478,7 @@ def test_maml_and_rl2_refuse_a_seed_and_each_other_s_policies_with_what_to_do() 
             cast(Any, train)(POINT if policy is PLAIN else bandit, policy, config, 0)
 
 
-@pytest.mark.parametrize("family", FAMILIES.values())
+@pytest.mark.parametrize("family", BY_NAME.values())
 def test_every_family_refuses_a_seed_where_a_generator_is_needed(family: Any) -> None:
     with pytest.raises(ValueError, match=r"gen = 0: chance comes from a torch\.Generator"):
         family().sample(2, 0)
