@@ -89,9 +89,9 @@ def learnable(params: Params) -> Params:
     Raises:
         ValueError: if these are no parameters.
     """
-    if not (isinstance(params, Mapping) and params) or not all(
-        isinstance(p, Tensor) for p in params.values()
-    ):
+    # torch's own ParameterDict is no Mapping
+    params = dict(params.items()) if hasattr(params, "items") else {}
+    if not params or not all(isinstance(p, Tensor) for p in params.values()):
         raise ValueError(
             "params are a dict of tensors by name, such as "
             "tile(policy.params(), num_tasks)."
