@@ -178,8 +178,8 @@ def last_layer_rate(params: Params, alpha: float) -> Rates:
     layers = [int(number) for number in named if number.isdigit()]
     if not layers:
         raise ValueError(
-            "these parameters have no layers w0, w1, ...: ANIL moves the last layer of "
-            "an MLPPolicy."
+            "these parameters have no layers w0, w1, ...: ANIL moves the last layer "
+            "of an MLPPolicy."
         )
     last = max(layers)
     return dict.fromkeys([f"w{last}", f"b{last}"], alpha)
