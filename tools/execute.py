@@ -192,6 +192,8 @@ def execute(path: Path) -> str:
     with SIGNALS.at_once():  # half of it is the import of torch
         product_ms = yardstick_ms()
     seconds = run(notebook, path.parent, path.stem)
+    with SIGNALS.at_once():
+        product_ms = (product_ms + yardstick_ms()) / 2  # of before and after
     new = dumps(normalise(notebook, seconds, product_ms))
     SIGNALS.check()
     if same_but_for_seconds(old, new):
