@@ -26,7 +26,7 @@ def discounted_returns(rewards: Tensor, discount: float) -> Tensor:
     _check_unit(discount=discount)
     out, later = [], torch.zeros_like(rewards[..., 0])
     for reward in reversed(rewards.unbind(-1)):
-        later = torch.add(reward, later, alpha=discount)
+        later = reward + discount * later
         out.append(later)
     return torch.stack(out[::-1], -1)
 

@@ -15,8 +15,7 @@ from tools.notebook_format import ROOT, dumps, normalise
 from tools.standard import Chapter, breaches
 
 NOTEBOOKS = contents.notebooks()
-# On average; one alone may take 60. Recorded beside other work: back to 24 when all are executed on a quiet machine.
-MAX_SECONDS_OF_ALL = 28.0 * len(NOTEBOOKS)
+MAX_SECONDS_OF_ALL = 24.0 * len(NOTEBOOKS)  # on average; one alone may take 60
 
 
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
