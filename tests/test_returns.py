@@ -286,7 +286,7 @@ def test_a_number_that_never_changes_explains_nothing_wherever_it_lies() -> None
 
 
 def test_where_features_exceed_steps_each_episode_is_expected_from_the_others() -> None:
-    """The formula of `held_out` against fits that never saw the episode, made one by one."""
+    """The formula of `held_out_values` against fits that never saw the episode, made one by one."""
     batch = batch_with_ends(seed=3, n=2, e=3, t=4, o=9)  # 22 features, at most 12 steps
     values = linear_baseline(batch, 0.9, 0.1)
     features = baseline_features(batch)
