@@ -27,7 +27,6 @@ SECTIONS = ("Exercises", "Common mistakes", "Quiz", "Summary", "Further reading"
 # What was 30 lines of 100 columns is 34 of 88. Alt texts are not counted, nor are imports in the median.
 MAX_CODE_CELLS, MAX_WORDS, MAX_LINES, MAX_MEDIAN, MAX_WIDTH = 25, 2500, 34, 14, 88
 MAX_SECONDS, MAX_BYTES, MAX_FILMS, MIN_ALT = 60.0, 2_000_000, 3, 20
-USUAL_MS = 20.0  # of the matrix product that is timed beside a chapter
 PLAYER = 'class="mrl-player"'
 
 DETAILS = re.compile(r"<details\b.*?</details>", re.DOTALL)
@@ -347,24 +346,18 @@ def cost(chapter: Chapter) -> Iterator[str]:
     """The recorded seconds and the size of the file stay small."""
     seconds = recorded_seconds(chapter)
     if seconds is None or seconds > MAX_SECONDS:
-        shown = None if seconds is None else round(seconds, 1)
-        yield f"recorded seconds are {shown}; at most {MAX_SECONDS:g}, recorded by `python -m tools.execute`"
+        yield f"recorded seconds are {seconds}; at most {MAX_SECONDS:g}, recorded by `python -m tools.execute`"
     stated = re.search(r"\*\*Run time\*\*: about (\d+) seconds", chapter.notebook.cells[0].source)
     if stated and seconds and not seconds / 2 <= float(stated[1]) <= 2 * seconds:
-        yield f"the first cell says about {stated[1]} seconds, but {seconds:.1f} were recorded"
+        yield f"the first cell says about {stated[1]} seconds, but {seconds} were recorded"
     if (size := chapter.path.stat().st_size) > MAX_BYTES:
         yield f"the file has {size} bytes; at most {MAX_BYTES}"
 
 
 def recorded_seconds(chapter: Chapter) -> float | None:
-    """What the last execution would have taken at the usual pace, None if it was not recorded.
-
-    A slow or a busy machine takes longer for a matrix product as well, which was timed before and after.
-    """
-    found = chapter.notebook.metadata.get("metarl_lite", {})
-    if "seconds" not in found:
-        return None
-    return float(found["seconds"]) * USUAL_MS / float(found.get("yardstick_ms", USUAL_MS))
+    """What the last execution took, None if it was not recorded."""
+    seconds = chapter.notebook.metadata.get("metarl_lite", {}).get("seconds")
+    return None if seconds is None else float(seconds)
 
 
 def equations(chapter: Chapter) -> list[str]:
