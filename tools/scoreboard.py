@@ -113,14 +113,14 @@ def rehearsal(record: dict[str, Any]) -> list[str]:
     if iterations is None:
         return []
     return [
-        f"**A rehearsal.** Where … stands, the record has agents that were trained for {iterations} iterations only, to try "
-        "the machinery; what they reach says nothing, and is left out. All others are what they will be.",
+        f"**A rehearsal.** Where … stands, the record has agents that were trained for {iterations} iterations only, to "
+        "try the machinery; what they reach says nothing, and is left out. All others are what they will be.",
         "",
     ]
 
 
 def hardly_trained(record: dict[str, Any]) -> set[tuple[str, str]]:
-    """Row and column of the cells that a rehearsal has cut short: trained for this record, and not at test time alone."""
+    """Row and column of the cells that a rehearsal has cut short: those trained for this record before the test."""
     if record["config"]["iterations"] is None:
         return set()
     found = set()
