@@ -113,8 +113,8 @@ def rehearsal(record: dict[str, Any]) -> list[str]:
     if iterations is None:
         return []
     return [
-        f"**A rehearsal.** Where … stands, the record has agents that were trained for {iterations} iterations only, to "
-        "try the machinery; what they reach says nothing, and is left out. All others are what they will be.",
+        f"**A rehearsal.** Where … stands, the record has agents that were trained for {iterations} iterations only, "
+        "to try the machinery; what they reach says nothing, and is left out. All others are what they will be.",
         "",
     ]
 
