@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import os
+import multiprocessing
 import sys
 import types
 from collections.abc import Iterator
@@ -227,10 +227,11 @@ def test_in_every_mode_a_vector_equals_gymnasiums_own(gym_id: str, mode: Autores
 @pytest.mark.parametrize("mode", MODES)
 def test_in_every_mode_separate_processes_do_the_same(mode: AutoresetMode) -> None:
     options: dict[str, Any] = {"num_envs": 2, "horizon": 4, "vector_kwargs": {"autoreset_mode": mode}}
-    # Containers may forbid shared memory; then gymnasium's processes talk through pipes.
-    shared = not Path("/dev/shm").exists() or os.access("/dev/shm", os.W_OK)
-    own = options | {"vector_kwargs": {"autoreset_mode": mode, "shared_memory": shared}}
-    apart = gymnasium.make_vec("metarl_lite/CartPole-v0", vectorization_mode="async", **own)
+    try:
+        multiprocessing.Lock()
+    except OSError as error:
+        pytest.skip(f"this machine lets processes share nothing ({error}; look at /dev/shm): gymnasium needs that here")
+    apart = gymnasium.make_vec("metarl_lite/CartPole-v0", vectorization_mode="async", **options)
     together = gymnasium.make_vec("metarl_lite/CartPole-v0", vectorization_mode="sync", **options)
     try:
         for mine, right in zip(play(apart, mode, 12), play(together, mode, 12), strict=True):
