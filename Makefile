@@ -38,7 +38,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 .PHONY: help setup book serve test test-all test-arithmetic execute lint bench release set-repo clean
 
 help: ## this list
-	@echo "make book        render the book into _build/html (first time: a few minutes of installing, then half a minute)"
+	@echo "make book        render the book into _build/html (first time: a few minutes of installing, then about one)"
 	@echo "make serve       serve the rendered book on http://localhost:$(PORT)  (PORT=...)"
 	@echo "make test        everything but the slow tests; at most 20 minutes on two cores  (ARGS=... for pytest)"
 	@echo "make test-all    everything; may take hours"
@@ -94,7 +94,7 @@ setup: .venv/.installed-test
 
 book: $(FOR_BOOK)
 	@$(PY) -m tools.contents >/dev/null
-	@echo "Rendering the book; this takes half a minute to a minute ..."
+	@echo "Rendering the book; this takes about a minute ..."
 	@rm -rf _build/html _build/.doctrees # a page that is not rendered anew keeps its warnings to itself
 	@$(PY) -c 'from jupyter_book.cli.main import main; main()' build . -W -n --keep-going -q >/dev/null || { \
 	  if test -f $(HTML); then echo "The pages are in _build/html, but with the faults above: a warning counts as one."; \

@@ -26,7 +26,7 @@ def discounted_returns(rewards: Tensor, discount: float) -> Tensor:
     _check_unit(discount=discount)
     out, later = [], torch.zeros_like(rewards[..., 0])
     for reward in reversed(rewards.unbind(-1)):
-        later = torch.add(reward, later, alpha=discount)
+        later = reward + discount * later
         out.append(later)
     return torch.stack(out[::-1], -1)
 
@@ -138,7 +138,7 @@ def linear_baseline(batch: Rollout, discount: float, ridge: float = 1e-5) -> Ten
     Time runs within an episode, never over the flattened batch.
 
     As many features as steps could meet every return, and all advantages would vanish. A task that has so few steps
-    (images, for one) gets `held_out` values instead: those of the same fit to its other episodes.
+    (images, for one) gets `held_out_values` instead: those of the same fit to its other episodes.
 
     Source: Duan et al. (2016), "Benchmarking deep reinforcement learning", section 4 and its released code.
     """
@@ -148,7 +148,7 @@ def linear_baseline(batch: Rollout, discount: float, ridge: float = 1e-5) -> Ten
     targets = togo.reshape(n, e * t, 1).double()
     few, rho = short_of_steps(features, batch.mask), ridge * e * t
     values = torch.zeros_like(targets)
-    for some, fit in ((~few, fitted), (few, held_out)):
+    for some, fit in ((~few, fitted_values), (few, held_out_values)):
         if bool(some.all()):
             values = fit(features, targets, rho, e)
         elif bool(some.any()):
@@ -182,7 +182,9 @@ def short_of_steps(features: Tensor, mask: Tensor) -> Tensor:
     return few
 
 
-def fitted(features: Tensor, targets: Tensor, rho: float, episodes: int) -> Tensor:
+def fitted_values(
+    features: Tensor, targets: Tensor, rho: float, episodes: int
+) -> Tensor:
     """The values of the least-squares fit, `[N, J, 1]`, by its normal equations: X (X^T X + rho)^{-1} X^T G."""
     gram = features.mT @ features  # [N, F, F]
     gram.diagonal(dim1=-2, dim2=-1).add_(rho)
@@ -190,7 +192,9 @@ def fitted(features: Tensor, targets: Tensor, rho: float, episodes: int) -> Tens
     return features @ weights
 
 
-def held_out(features: Tensor, targets: Tensor, rho: float, episodes: int) -> Tensor:
+def held_out_values(
+    features: Tensor, targets: Tensor, rho: float, episodes: int
+) -> Tensor:
     r"""The values of each episode under a fit to the task's other episodes, `[N, J, 1]`; with no others, zeros.
 
     $$ G_e - V_e = \big[(K^{-1})_{ee}\big]^{-1} (K^{-1} G)_e, \qquad K = X X^\top + \rho $$

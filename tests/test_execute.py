@@ -291,6 +291,25 @@ def pretend_run(monkeypatch: pytest.MonkeyPatch, shown: str = "42\n") -> None:
     monkeypatch.setattr(execute, "yardstick_ms", lambda: 20.0)
 
 
+@pytest.mark.parametrize(("product_ms", "known", "kept"), [(20.0, 7.5, 1.0), (26.0, 7.5, 7.5), (26.0, None, 1.0)])
+def test_a_slow_or_busy_machine_leaves_the_seconds_that_are_known(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], product_ms: float,
+    known: float | None, kept: float,
+) -> None:  # fmt: skip
+    path = stored(tmp_path, "print(42)")
+    notebook = nbformat.read(path, 4)
+    if known is not None:
+        notebook.metadata["metarl_lite"] = {"seconds": known, "yardstick_ms": 20.0}
+    nbformat.write(notebook, path)
+    pretend_run(monkeypatch)
+    monkeypatch.setattr(execute, "yardstick_ms", lambda: product_ms)
+    assert execute.main([str(path)]) == 0
+    found = nbformat.read(path, 4)
+    assert found.metadata["metarl_lite"]["seconds"] == kept
+    assert found.cells[0].outputs[0].text == "42\n", "outputs are new on any machine"
+    assert ("recorded elsewhere stay" in capsys.readouterr().out) == (kept == known)
+
+
 def test_a_signal_while_the_file_is_written_lets_it_be_written_whole(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -407,6 +426,7 @@ def test_an_unchanged_notebook_keeps_its_bytes(tmp_path: Path, monkeypatch: pyte
             return seconds
 
         monkeypatch.setattr(execute, "run", run)
+        monkeypatch.setattr(execute, "yardstick_ms", lambda: 20.0)
         return execute.execute(path)
 
     assert pretend(10.0).startswith("01_small: 10.0 s, 1 kB stored")

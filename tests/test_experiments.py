@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from itertools import product
 from pathlib import Path
@@ -18,6 +19,7 @@ from metarl_lite.oracles.bandits import greedy, play
 from metarl_lite.oracles.posterior import known_mdp_value, learn_mdps, psrl
 from metarl_lite.policies.gru import GRUPolicy
 from metarl_lite.policies.keyed import keyed
+from metarl_lite.records.results import total_steps
 from metarl_lite.rng import generator
 from metarl_lite.rollout import trial
 from metarl_lite.tasks import BernoulliBandit, TabularMDP
@@ -57,11 +59,17 @@ def test_an_interrupted_run_leaves_no_agent_and_goes_on_to_the_same_one(
 
 
 def test_a_run_starts_from_the_agent_that_it_names(tmp_path: Path) -> None:
-    experiments.train("toy", BANDIT, CONFIG, tmp_path, None, 8, seed=0)
+    _, first = experiments.train("toy", BANDIT, CONFIG, tmp_path, None, 8, seed=0)
+    assert first["total_steps"] == first["env_steps"]
+    assert str(CONFIG.iterations) in first["stopping"]
+    (tmp_path / "toys.json").write_text(json.dumps({"runs": {"one": first}}))
     frozen = replace(CONFIG, iterations=1, lr=1e-12, final_lr=None)
     policy, result = experiments.train("longer", BANDIT, frozen, tmp_path, "toy", 64, seed=1)
     assert result["start"] == "toy"
     assert result["hidden"] == 8  # of the agent that it started from
+    assert result["total_steps"] == first["total_steps"] + result["env_steps"] > first["total_steps"]
+    with pytest.raises(ValueError, match=r"no record in .* says how 'nobody' was trained"):
+        total_steps("nobody", tmp_path)
     assert all(torch.allclose(p, weights(tmp_path)[name], atol=1e-9) for name, p in policy.params().items())
 
 

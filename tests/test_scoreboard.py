@@ -191,6 +191,15 @@ def test_the_page_says_what_is_recorded() -> None:
     assert ("A rehearsal" in text) == (RECORD["config"]["iterations"] is not None)
 
 
+def test_a_rehearsal_shows_no_number_of_an_agent_that_was_hardly_trained() -> None:
+    rehearsed = RECORD | {"config": {"iterations": 2}}
+    hardly = page.hardly_trained(rehearsed)
+    assert ("MAML", "arms") in hardly
+    assert {("from scratch", "arms"), ("RL², A2C", "arms"), ("random", "arms"), ("MAML", "plane")}.isdisjoint(hardly)
+    assert page.board(rehearsed).count("| … ") == len(hardly)
+    assert "…" not in page.board(RECORD | {"config": {"iterations": None}})
+
+
 def test_the_page_is_not_written_from_another_record() -> None:
     text = page.PAGE.read_text(encoding="utf-8")
     runs = RECORD["runs"] | {"greedy on arms, seed 0": RECORD["runs"]["greedy on arms, seed 0"] | {"share": 0.123}}

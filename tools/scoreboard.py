@@ -65,7 +65,7 @@ def ends(column: Column) -> tuple[float, float]:
 
 def board(record: dict[str, Any]) -> str:
     """Rows by columns; a cell has the share, its standard error, and the steps of one training."""
-    found, letters = summary(record), reasons()
+    found, letters, hardly = summary(record), reasons(), hardly_trained(record)
     lines = [row("", *(column.title for column in COLUMNS.values())), row("---", *["--:"] * len(COLUMNS))]
     for name, algorithm in ROWS.items():
         entries = []
@@ -73,6 +73,8 @@ def board(record: dict[str, Any]) -> str:
             entry = algorithm.entry(key)
             if isinstance(entry, str):
                 entries.append(f"–<sup>{letters[entry]}</sup>")
+            elif (name, key) in hardly:
+                entries.append("…")
             else:
                 entries.append(shown(found[name, key]) if (name, key) in found else "not recorded")
         lines.append(row(name, *entries))
@@ -111,10 +113,22 @@ def rehearsal(record: dict[str, Any]) -> list[str]:
     if iterations is None:
         return []
     return [
-        f"**A rehearsal.** Whoever has steps and no record of its own (below) was trained for {iterations} iterations "
-        "only, to try the machinery: those numbers say nothing. All others are what they will be.",
+        f"**A rehearsal.** Where … stands, the record has agents that were trained for {iterations} iterations only, "
+        "to try the machinery; what they reach says nothing, and is left out. All others are what they will be.",
         "",
     ]
+
+
+def hardly_trained(record: dict[str, Any]) -> set[tuple[str, str]]:
+    """Row and column of the cells that a rehearsal has cut short: those trained for this record before the test."""
+    if record["config"]["iterations"] is None:
+        return set()
+    found = set()
+    for key, run in record["runs"].items():
+        name, column = key.rsplit(", seed ", 1)[0].rsplit(" on ", 1)
+        if run["env_steps"] and "source" not in run and name != "from scratch":
+            found.add((name, column))
+    return found
 
 
 def reasons() -> dict[str, str]:

@@ -89,6 +89,8 @@ def learnable(params: Params) -> Params:
     Raises:
         ValueError: if these are no parameters.
     """
+    # torch's own ParameterDict is no Mapping
+    params = dict(params.items()) if hasattr(params, "items") else {}
     check_params(params, "tile(policy.params(), num_tasks)")
     params = {
         name: p.detach() if severed(p) else ordinary(p) for name, p in params.items()
@@ -172,8 +174,8 @@ def last_layer_rate(params: Params, alpha: float) -> Rates:
     layers = [int(number) for number in named if number.isdigit()]
     if not layers:
         raise ValueError(
-            "these parameters have no layers w0, w1, ...: ANIL moves the last layer of "
-            "an MLPPolicy."
+            "these parameters have no layers w0, w1, ...: ANIL moves the last layer "
+            "of an MLPPolicy."
         )
     last = max(layers)
     return dict.fromkeys([f"w{last}", f"b{last}"], alpha)

@@ -26,7 +26,7 @@ from ..oracles.posterior import learn_mdps
 from ..policies.gru import GRUPolicy
 from ..policies.mlp import MLPPolicy
 from ..records.actors import actor
-from ..records.results import recorded
+from ..records.results import recorded, total_steps
 from ..rng import generator, uniform
 from ..tasks.base import TaskDistribution
 from ..types import Task
@@ -234,11 +234,10 @@ def by_memory(
 
 def by_actor(record: str, names: tuple[str, ...], column: Column, seed: int, budget: Budget) -> Score:
     """A recorded agent, on the column's test tasks; `names` has one for each seed."""
-    runs = {run["weights"]: run for run in recorded(record)["runs"].values()}
-    steps, name = 0, names[seed]
-    while name is not None:  # those of the agents that it began with, too
-        steps, name = steps + runs[name]["env_steps"], runs[name]["start"]
-    return Score(remembered(column, actor(names[seed]), budget), steps, f"{record}: {names[seed]}")
+    name = names[seed]
+    policy = actor(name)
+    assert isinstance(policy, GRUPolicy)
+    return Score(remembered(column, policy, budget), total_steps(name), f"{record}: {name}")
 
 
 def _cut(config: Any, budget: Budget) -> Any:

@@ -23,7 +23,7 @@ from ..rollout import draw_noise
 from ..tasks.finite import FiniteTasks
 from ..tasks.navigation import PointGoal
 from ..types import Task
-from .base import FRESH_SEED, TEST_SEED, Experiment
+from .base import FRESH_SEED, TEST_SEED, Experiment, budget
 
 RELATIVES = ("maml", "fomaml", "reptile", "anil", "meta_sgd")  # of chapter 7
 ESTIMATORS: dict[str, dict[str, Any]] = {  # of chapter 8
@@ -90,6 +90,7 @@ def navigation_run(
     if len(history.returns) < config.iterations:  # Ctrl-C: `maml` has said so; half a run is not to be recorded
         raise KeyboardInterrupt
     result: dict[str, Any] = {"iterations": iterations, "test_returns": curves, "training_seconds": seconds}
+    result |= budget(history.steps, config.iterations)
     if halved:
         result["halved_returns"] = _test(tasks, policy, test, replace(test_config, later_steps=0.5), test_seed)
     if isinstance(train, FiniteTasks):

@@ -103,8 +103,7 @@ class _Linear(torch.autograd.Function):
         ctx: Any, x_tangent: Tensor | None, weight_tangent: Tensor, bias_tangent: Tensor
     ) -> Tensor:
         x, weight = ctx.saved_tensors
-        moved = torch.baddbmm(bias_tangent.unsqueeze(1), x, weight_tangent)
-        return moved if x_tangent is None else moved + x_tangent @ weight
+        return _moved(x, weight, x_tangent, weight_tangent, bias_tangent)
 
 
 class _Hidden(torch.autograd.Function):
@@ -135,10 +134,21 @@ class _Hidden(torch.autograd.Function):
         ctx: Any, x_tangent: Tensor | None, weight_tangent: Tensor, bias_tangent: Tensor
     ) -> Tensor:
         x, weight, y = ctx.saved_tensors
-        moved = torch.baddbmm(bias_tangent.unsqueeze(1), x, weight_tangent)
-        moved = moved if x_tangent is None else moved + x_tangent @ weight
+        moved = _moved(x, weight, x_tangent, weight_tangent, bias_tangent)
         slope: Tensor = moved * (1 - y * y)
         return slope
+
+
+def _moved(
+    x: Tensor,
+    weight: Tensor,
+    x_tangent: Tensor | None,
+    weight_tangent: Tensor,
+    bias_tangent: Tensor,
+) -> Tensor:
+    """How `x w + b` moves with its arguments: the derivative of `linear` in forward mode."""
+    moved = linear(x, weight_tangent, bias_tangent)
+    return moved if x_tangent is None else moved + x_tangent @ weight
 
 
 def tanh_of_half_(x: Tensor) -> Tensor:

@@ -142,7 +142,7 @@ def _own(run: dict[str, Any], rival: str) -> str:
         if other
         else 17 * " "
     )
-    return text + f"{run['env_steps'] / 1e6:8.0f}"
+    return text + f"{run['total_steps'] / 1e6:8.0f}"
 
 
 def _table(methods: str, rows: dict[Row, str]) -> dict[Row, dict[str, float]]:

@@ -29,9 +29,9 @@ from .base import TaskDistribution
 from .door import admit, ends_in_spite
 from .families import make_tasks
 from .gym_handshake import NO_RENDER_MODE, Handshake
+from .gym_rendering import Trace, picture
 from .gym_tasks import GymTasks
 from .promises import check_members
-from .rendering import Trace, picture
 
 Array = NDArray[Any]
 

@@ -8,7 +8,7 @@ from typing import Any
 from gymnasium.envs.registration import EnvSpec
 
 from .base import TaskDistribution
-from .rendering import frames_per_second
+from .gym_rendering import frames_per_second
 
 NO_RENDER_MODE = (
     'render() without a render_mode: make the environment with render_mode="rgb_array".'

@@ -30,7 +30,7 @@ from .gym_env import (
     spaces,
 )
 from .gym_handshake import NO_RENDER_MODE, Handshake
-from .rendering import Trace, picture
+from .gym_rendering import Trace, picture
 
 
 class TaskVectorEnv(Handshake, VectorEnv[Array, Any, Array]):

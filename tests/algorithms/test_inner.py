@@ -207,6 +207,11 @@ def test_parameters_are_one_set_for_each_task(params: Any) -> None:
         one_step(params=theta if params == "untiled" else params)
 
 
+def test_torchs_own_dict_of_parameters_is_adapted_like_any_other() -> None:
+    given = tile(small("continuous", MAMLConfig(episodes=2))[1], 3)
+    check_equal(one_step(params=torch.nn.ParameterDict(given)), one_step())
+
+
 def test_a_frozen_layer_stays_and_the_others_move_as_they_do_without_it() -> None:
     _, theta, _ = small("continuous", MAMLConfig(episodes=2))
     theta["w0"].requires_grad_(False)

@@ -77,8 +77,8 @@ def test_the_best_rival_is_the_best_of_the_others() -> None:
 
 
 def test_the_table_as_text_has_what_is_recorded_and_says_what_is_not(monkeypatch: pytest.MonkeyPatch) -> None:
-    run = {"return": [6.66, 0.004], "env_steps": 25_600_000, "others": {"gittins": {"difference": [-0.01, 0.002]}}}
-    long = {"return": [1900.5, 1.25], "env_steps": 3_000_000, "others": {}}
+    run = {"return": [6.66, 0.004], "total_steps": 25_600_000, "others": {"gittins": {"difference": [-0.01, 0.002]}}}
+    long = {"return": [1900.5, 1.25], "total_steps": 3_000_000, "others": {}}
     monkeypatch.setattr(published, "recorded", lambda name: {"runs": {"n=10, k=5": run, "n=100": long}})
     bandits, mdps = (table.beside_ours("gittins").splitlines() for table in (BANDITS, MDPS))
     assert len(bandits) == 2 + 9

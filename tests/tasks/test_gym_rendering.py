@@ -13,7 +13,7 @@ import torch
 
 from metarl_lite.rng import generator
 from metarl_lite.tasks import FiniteTasks, GridGoal, PendulumTasks, TaskEnv, make_tasks, make_vec
-from metarl_lite.tasks.rendering import BLUE, GOLD, GREEN, GREY, ORANGE, SIDE, Canvas, Trace, draw, picture
+from metarl_lite.tasks.gym_rendering import BLUE, GOLD, GREEN, GREY, ORANGE, SIDE, Canvas, Trace, draw, picture
 
 from .families import SMALL
 from .own import Own
