@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from contextlib import suppress
 from pathlib import Path
@@ -77,14 +78,16 @@ def write_atomically(path: Path, content: bytes) -> None:
             temporary.unlink(missing_ok=True)
         if not isinstance(error, OSError):
             raise
-        reason = f"{_reason(error)}; what was there before is as it was"
-        raise OSError(error.errno, reason, str(path)) from error
+        number, reason = _reason(error)
+        reason += "; what was there before is as it was"
+        raise OSError(number, reason, str(path)) from error
 
 
-def _reason(error: OSError) -> str:
-    """Why a file cannot be written, also where the system's words mislead."""
-    if isinstance(error, FileExistsError):  # of its folder, which is a file
-        return "Not a directory"
+def _reason(error: OSError) -> tuple[int | None, str]:
+    """Why a file cannot be written, as the system says it, and its number for that."""
+    if isinstance(error, FileExistsError):  # of its folder: a file has that name
+        return errno.ENOTDIR, os.strerror(errno.ENOTDIR)
+    said = error.strerror or str(error)
     if isinstance(error, FileNotFoundError):  # all folders were made, or tried
-        return "no file can be made there"
-    return error.strerror or str(error)
+        said += ", and none can be made there"
+    return error.errno, said

@@ -9,7 +9,6 @@ from __future__ import annotations
 import math
 import numbers
 import os
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -75,19 +74,36 @@ def counts(**sizes: Any) -> list[int]:
 def as_path(**paths: Any) -> Path:
     """The path that is given by its name; a ValueError for what names no file."""
     ((name, path),) = paths.items()
-    if not isinstance(path, str | os.PathLike) or not Path(path).name:
+    text = os.fspath(path) if isinstance(path, str | os.PathLike) else None
+    if not isinstance(text, str) or not Path(text).name or "\0" in text:
         raise ValueError(
             f'{name} = {path!r}: the name of a file is needed, such as {name}="run.ck".'
         )
-    return Path(path)
+    return Path(text)
 
 
-def check_params(params: Any, such_as: str) -> None:
-    """Refuses what is no dict of tensors by name, such as a policy in place of its parameters."""
-    if not (isinstance(params, Mapping) and params) or not all(
-        isinstance(p, Tensor) for p in params.values()
-    ):
-        raise ValueError(f"params are a dict of tensors by name, such as {such_as}.")
+def as_params(params: Any, such_as: str, empty: bool = False) -> dict[str, Tensor]:
+    """Parameters as a dict, be they torch's own `ParameterDict`, which is no Mapping.
+
+    Args:
+        params: what was given.
+        such_as: how it is made, for the message.
+        empty: whether there may be none.
+
+    Raises:
+        ValueError: for what is no dict of tensors by name, such as a policy in place of its parameters.
+    """
+    known = callable(getattr(params, "items", None)) and not isinstance(params, type)
+    found = dict(params.items()) if known else {}
+    wrong = [name for name, p in found.items() if not isinstance(p, Tensor)]
+    if known and not wrong and (found or empty):
+        return found
+    given = "an empty one" if known else described(params)
+    if wrong:
+        given = f"one with {wrong[0]!r}: {described(found[wrong[0]])}"
+    raise ValueError(
+        f"params are a dict of tensors by name, such as {such_as}, not {given}."
+    )
 
 
 def check_callable(**functions: Any) -> None:
@@ -144,6 +160,8 @@ def described(value: Any) -> str:
     article = "an" if kind[0] in "aeiouAEIOU" else "a"
     if value is None or isinstance(value, bool | int | float | str):
         return repr(value)
+    if isinstance(value, type):
+        return f"the class {value.__name__}"
     if isinstance(value, list | tuple):
         return f"a {kind} of {len(value)}"
     return f"{article} {kind}" + ("" if shape is None else f" of shape {list(shape)}")

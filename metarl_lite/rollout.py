@@ -12,7 +12,7 @@ from .policies.base import Policy, check_fit
 from .policies.gru import GRUPolicy
 from .policies.mlp import MLPPolicy
 from .ram import check_memory
-from .tasks.base import TaskDistribution, check_kind
+from .tasks.base import TaskDistribution, check_like
 from .tasks.door import admit, check_batch
 from .tasks.promises import check_members
 from .types import Params, Rollout, Task
@@ -256,8 +256,8 @@ def _check_size(
     tasks: TaskDistribution, policy: Policy, rows: int, episodes: int
 ) -> None:
     """Refuses what would not fit: for every step its chance, observation, action, reward and the ends."""
-    check_kind(TaskDistribution, tasks=tasks)
-    check_kind(Policy, policy=policy)
+    check_like(TaskDistribution, "action_scale", tasks=tasks)
+    check_like(Policy, "noise", policy=policy)
     check_members(tasks)
     numbers = tasks.noise_size + policy.observation_size + 2 * policy.action_size + 4
     check_memory(

@@ -286,9 +286,10 @@ def began_with(differs: dict[str, str]) -> str:
     """The advice where what a run began with is not what it is to go on with."""
     made = {name for name in differs if name.split(".")[0] in ("generator", "policy")}
     options = made - {"generator", "policy.parameters"}
+    named = " and the options named there" if options else ""
     hint = (
         " A run goes on with the policy and the generator that it began with: make "
-        f"them anew, with the same seed{' and the options named there' * bool(options)}."
+        f"them anew, with the same seed{named}."
     )
     return hint if made else ""
 

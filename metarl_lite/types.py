@@ -86,7 +86,7 @@ class NotSaved(OSError):
             " What was trained is this error's .policy, the record its .history; "
             "save(error.policy.params(), path) keeps it."
         )
-        if not history.steps:
+        if not getattr(history, "steps", iteration):
             when, kept = "before the first iteration", " Nothing was trained yet."
         full = cls(
             f"{training} could not keep its state {when} ({error}). {remedy}{kept}"

@@ -40,6 +40,14 @@ when = "--dry-run" if "--dry-run" in words else "install"
 if when == os.environ.get("UV_FAILS"):
     sys.exit(os.environ["UV_SAYS"])
 """
+FAKE_BOOK = """\
+import os, pathlib, sys
+def main():
+    page = pathlib.Path("_build/html", os.environ["LEAVES"])
+    page.parent.mkdir(parents=True)
+    page.touch()
+    sys.exit("WARNING: a fault")
+"""
 UNREACHED = "error: Request failed after 1 retry in 1.3s\n  cause: Failed to fetch: cpu/torch/\n  cause: dns error"
 UNKNOWN = "  x No solution found when resolving dependencies: there is no version of torch==2.13.0"
 
@@ -101,6 +109,27 @@ def test_how_much_there_is_to_fetch_is_said_first_with_the_remedy(house: House) 
     assert call.startswith("pip|install|")
     assert call.endswith("|--constraint|constraints.txt|--editable|.[book]")
     assert (house.root / ".venv/.installed-book").exists()
+
+
+@needs_make
+@pytest.mark.parametrize(
+    ("leaves", "said"),
+    [("index.html", "The pages are in _build/html, but with the faults above"), ("nothing", "The book did not render")],
+)
+def test_a_book_with_faults_is_not_called_one_that_did_not_render(house: House, leaves: str, said: str) -> None:
+    for name, text in (
+        ("tools/contents.py", ""),
+        ("fakes/jupyter_book/__init__.py", ""),
+        ("fakes/jupyter_book/cli/__init__.py", ""),
+        ("fakes/jupyter_book/cli/main.py", FAKE_BOOK),
+    ):
+        (house.root / name).parent.mkdir(parents=True, exist_ok=True)
+        (house.root / name).write_text(text, encoding="utf-8")
+    done = house.make("book", LEAVES=leaves)
+    assert done.returncode != 0
+    assert "WARNING: a fault" in done.stdout
+    assert said in done.stdout
+    assert "The book is ready" not in done.stdout
 
 
 @needs_make

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from ..policies.mlp import MLPPolicy
 from ..ram import check_memory
-from ..tasks.base import TaskDistribution
+from ..tasks.base import TaskDistribution, check_like
 from .configs import MAMLConfig
 
 #: What lies about besides, in the gaps between tensors of the C library's heap.
@@ -17,6 +17,7 @@ AT_ONCE = 160_000
 
 def tasks_at_once(tasks: TaskDistribution, config: MAMLConfig, num_tasks: int) -> int:
     """How many of N tasks are worked through at once: `chunk_size`, or what is quick; E-MAML compares all with all."""
+    check_like(TaskDistribution, "action_scale", tasks=tasks)
     quick = max(1, AT_ONCE // (config.episodes * tasks.horizon))
     whole = config.algorithm == "e_maml"
     return min(num_tasks, config.chunk_size or (num_tasks if whole else quick))

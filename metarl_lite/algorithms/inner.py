@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ..given import as_floats, check_callable, check_params, number, ordinary, severed
+from ..given import as_floats, as_params, check_callable, number, ordinary, severed
 from ..losses import LOSSES, check_loss, check_losses, check_used
 from ..policies.mlp import MLPPolicy
 from ..returns import with_advantages
@@ -89,9 +89,7 @@ def learnable(params: Params) -> Params:
     Raises:
         ValueError: if these are no parameters.
     """
-    # torch's own ParameterDict is no Mapping
-    params = dict(params.items()) if hasattr(params, "items") else {}
-    check_params(params, "tile(policy.params(), num_tasks)")
+    params = as_params(params, "tile(policy.params(), num_tasks)")
     params = {
         name: p.detach() if severed(p) else ordinary(p) for name, p in params.items()
     }

@@ -58,7 +58,6 @@ def meta_gradient(
 
     Source: Finn et al. (2017), algorithm 3, line 10.
     """
-    check_kind(TaskDistribution, tasks=tasks)
     check_kind(MAMLConfig, config=config)
     theta, num_tasks = learnable(theta), len(noise[0].action)
     chunk = tasks_at_once(tasks, config, num_tasks)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from ..tasks.base import check_like
 from ..tasks.navigation import GridGoal
 from ..types import Rollout
 
@@ -33,6 +34,7 @@ def goal_posterior(tasks: GridGoal, batch: Rollout) -> Tensor:
     all cells outside the start's corner at first, without those that have been stepped on in vain; and the goal alone
     once it has paid. Cells are counted column by column, as in the observation.
     """
+    check_like(GridGoal, "size moves goals", tasks=tasks)
     cell = batch.observations.flatten(1, 2).argmax(-1)  # [N, L] before each move
     column, row = cell // tasks.size, cell % tasks.size
     moved = torch.stack([column, row], -1) + tasks.moves[batch.actions.flatten(1)]

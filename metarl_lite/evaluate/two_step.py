@@ -10,6 +10,7 @@ from torch import Tensor
 
 from ..given import check_callable, check_result, real
 from ..policies.distributions import categorical_sample
+from ..tasks.base import check_like
 from ..tasks.two_step import TwoStep
 from ..types import Rollout, Task
 
@@ -129,6 +130,7 @@ def bayes_rule(tasks: TwoStep) -> Learn:
 
     with h = .025. For an agent that plans. Every place tells equally much, so the greedy choice is the best there is.
     """
+    check_like(TwoStep, "reward_probabilities switch_probability", tasks=tasks)
     bad, good = tasks.reward_probabilities
 
     def learn(values: Tensor, where: Tensor, reward: Tensor) -> Tensor:

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from ..given import check_callable, check_result
 from ..rng import uniform
-from ..tasks.base import check_positive
+from ..tasks.base import check_like, check_positive
 from ..tasks.navigation import GridGoal
 from ..types import Task
 
@@ -215,6 +215,7 @@ def search_grid(
     """
     check_positive(episodes=episodes)
     check_callable(rule=rule)
+    check_like(GridGoal, "size goals", tasks=tasks)
     count, size = len(task["goal"]), tasks.size
     possible = torch.zeros(count, size**2, dtype=torch.bool)
     possible[:, _index(tasks.goals(), size)] = True

@@ -7,6 +7,7 @@ import math
 import torch
 from torch import Tensor
 
+from ..tasks.base import check_like
 from ..tasks.navigation import PointGoal
 from ..types import Task
 
@@ -55,6 +56,7 @@ def agnostic_bound(tasks: PointGoal) -> float:
 
     $$ \mathbb E R \le T \max_x \big[ w^2 (T - 1) \lVert x \rVert - d(x) \big] + \tfrac12 T (T - 1)\, w^2 c . $$
     """
+    check_like(PointGoal, "radius horizon", tasks=tasks)
     area, pairs = (2 * tasks.radius) ** 2, tasks.horizon * (tasks.horizon - 1) / 2
     # beyond the square d grows faster than the first term
     line = torch.linspace(-0.5, 0.5, 401, dtype=torch.float64)
@@ -79,6 +81,7 @@ def goal_known_return(tasks: PointGoal, task: Task) -> Tensor:
     Coordinates move independently, and this makes both offsets as small as possible at every step, so it makes every
     single reward as large as possible.
     """
+    check_like(PointGoal, "step horizon", tasks=tasks)
     state = torch.zeros_like(task["goal"])
     total = torch.zeros_like(state[..., 0])
     alive = torch.ones_like(total, dtype=torch.bool)
@@ -110,6 +113,7 @@ def probing_return(tasks: PointGoal, task: Task) -> Tensor:
     It never sees the goal: three rewards tell it. So this is what knowing the family, though not the task, is worth
     at least.
     """
+    check_like(PointGoal, "max_step step horizon", tasks=tasks)
     state = goal = torch.zeros_like(task["goal"])
     total, alive = (
         torch.zeros_like(state[..., 0]),

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from ..given import check_callable, check_result, real
 from ..rng import normal, uniform
-from ..tasks.base import check_positive
+from ..tasks.base import check_like, check_positive
 from ..tasks.tabular import TabularMDP
 from ..types import Task
 from .tabular import value_iteration
@@ -125,6 +125,7 @@ def learn_mdps(
 
 def known_mdp_value(tasks: TabularMDP, task: Task) -> Tensor:
     """What an agent that knows the process earns in an episode on average, exactly, `[N]`: no agent earns more."""
+    check_like(TabularMDP, "horizon", tasks=tasks)
     values, _ = value_iteration(task["transitions"], task["rewards"], tasks.horizon)
     return values[0, :, 0]
 
@@ -146,6 +147,7 @@ def _check_model(model: Any, task: Task) -> tuple[Tensor, Tensor]:
 
 def _check(tasks: TabularMDP, task: Task, episodes: int, epsilon: float) -> None:
     check_positive(episodes=episodes)
+    check_like(TabularMDP, "reward_noise check_task", tasks=tasks)
     tasks.check_task(task, len(next(iter(task.values()))))
     if tasks.reward_noise == 0:
         raise ValueError(

@@ -12,9 +12,9 @@ from typing import Any, Self
 import torch
 from torch import Tensor
 
-from ..given import check_params, counts
+from ..given import as_params, counts
 from ..rng import normal, uniform
-from ..tasks.base import TaskDistribution, check_kind, described, digest
+from ..tasks.base import TaskDistribution, check_kind, check_like, described, digest
 from ..types import Params
 from .distributions import (
     Distribution,
@@ -35,6 +35,7 @@ def tile(params: Params, num_tasks: int) -> Params:
     Gradients of the copies add up in the original, so differentiating through `tile` gives the meta-gradient.
     """
     (num_tasks,) = counts(num_tasks=num_tasks)
+    params = as_params(params, "policy.params()", empty=True)
     return {name: p.expand(num_tasks, *p.shape) for name, p in params.items()}
 
 
@@ -64,7 +65,7 @@ class Policy:
         cls, tasks: TaskDistribution, gen: torch.Generator, **options: Any
     ) -> Self:
         """A policy with the sizes, the kind and scale of action, and the dtype of a family of tasks."""
-        check_kind(TaskDistribution, tasks=tasks)
+        check_like(TaskDistribution, "action_scale", tasks=tasks)
         options = {
             "discrete": tasks.discrete,
             "init_std": tasks.action_scale,
@@ -107,7 +108,7 @@ class Policy:
         Raises:
             ValueError: if a name or a shape is not that of this network.
         """
-        check_params(params, "policy.params()")
+        params = as_params(params, "policy.params()")
         needed = {name: tuple(p.shape) for name, p in self._params.items()}
         given = {name: tuple(p.shape) for name, p in params.items()}
         if given != needed:
@@ -163,8 +164,8 @@ class Policy:
 
 
 def check_fit(tasks: TaskDistribution, policy: Policy, kind: type[Policy]) -> None:
-    """Refuses a family and a policy that cannot play together: no instances, other sizes, another type of number."""
-    check_kind(TaskDistribution, tasks=tasks)
+    """Refuses a family and a policy that cannot play together: no instances, or other sizes."""
+    check_like(TaskDistribution, "action_scale", tasks=tasks)
     check_kind(kind, policy=policy)
     mine = (policy.observation_size, policy.action_size, policy.discrete)
     if mine != (wanted := (tasks.observation_size, tasks.action_size, tasks.discrete)):
@@ -173,9 +174,21 @@ def check_fit(tasks: TaskDistribution, policy: Policy, kind: type[Policy]) -> No
             f"{tasks.name} has {wanted}: make one with "
             f"{type(policy).__name__}.for_tasks(tasks, gen)."
         )
-    if isinstance(tasks.dtype, torch.dtype) and policy.dtype != tasks.dtype:
-        raise ValueError(
-            f"this policy computes in {policy.dtype}, but {tasks.name} in "
-            f"{tasks.dtype}: make one with {type(policy).__name__}.for_tasks(tasks, "
-            "gen), which has the type of the family."
-        )
+
+
+def misread(
+    policy: Policy, params: Params, seen: Tensor, error: Exception
+) -> Exception:
+    """What to raise where a network could not read what it sees: by the types, if they differ, else as it came.
+
+    Asked after the failure and not before: a network of one's own may convert, and parameters may be of another type
+    than the policy's.
+    """
+    for name, p in params.items():
+        if p.dtype != seen.dtype:
+            return ValueError(
+                f"parameter {name!r} is of type {p.dtype}, but what this policy reads "
+                f"is of type {seen.dtype}: {type(policy).__name__}.for_tasks(tasks, "
+                "gen) makes one of the family's type, .to(...) converts."
+            )
+    return error

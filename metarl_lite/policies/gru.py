@@ -11,11 +11,11 @@ from typing import Self
 import torch
 from torch import Tensor
 
-from ..given import counts, real
+from ..given import as_params, counts, real
 from ..rng import generator, normal, uniform
 from ..types import Params, Rollout
 from . import through_time
-from .base import Policy
+from .base import Policy, misread
 from .distributions import Distribution
 
 
@@ -101,6 +101,7 @@ class GRUPolicy(Policy):
         Raises:
             ValueError: if they belong to no such network.
         """
+        params = as_params(params, "policy.params()", empty=True)
         try:
             _, size = params["actor_gru_in"].shape
             hidden, action_size = params["actor_w"].shape
@@ -167,7 +168,10 @@ class GRUPolicy(Policy):
 
     def remember(self, params: Params, memory: Tensor, x: Tensor) -> Tensor:
         """The actor's memory after one more input: `[N, H]` and `[N, I]` give `[N, H]`."""
-        return torch.gru_cell(x, memory, *weights_of(params, "actor"))
+        try:
+            return torch.gru_cell(x, memory, *weights_of(params, "actor"))
+        except RuntimeError as error:
+            raise misread(self, params, x, error) from error
 
     def unroll(self, params: Params, inputs: Tensor) -> tuple[Tensor, Tensor]:
         """The memories of actor and critic after every input of whole trials: `[N, L, I]` gives two `[N, L, H]`.

@@ -14,10 +14,10 @@ from typing import Self
 import torch
 from torch import Tensor
 
-from ..given import check_params, counts, real
+from ..given import as_params, counts, real
 from ..rng import generator, uniform
 from ..types import Params
-from .base import Policy
+from .base import Policy, misread
 from .distributions import Distribution
 from .layers import hidden, last
 
@@ -91,6 +91,7 @@ class MLPPolicy(Policy):
         Raises:
             ValueError: if they belong to no such network.
         """
+        params = as_params(params, "policy.params()", empty=True)
         try:
             depth = sum(name.startswith("w") for name in params)
             layers = [params[f"w{i}"] for i in range(depth)]
@@ -113,7 +114,7 @@ class MLPPolicy(Policy):
             ) from None
 
     def replace(self, params: Params) -> Self:
-        check_params(params, "policy.params()")
+        params = as_params(params, "policy.params()")
         if any(name.startswith("lr_") for name in params) and not self.has_rates:
             raise ValueError(
                 "these parameters carry learned rates (Meta-SGD): "
@@ -155,7 +156,7 @@ class MLPPolicy(Policy):
 
     def num_tasks(self, params: Params) -> int:
         """N, the tasks that these parameters are for; refuses parameters without a task dimension."""
-        check_params(params, "tile(policy.params(), num_tasks)")
+        params = as_params(params, "tile(policy.params(), num_tasks)")
         for name, p in params.items():
             if name not in self._params:
                 raise ValueError(
@@ -167,11 +168,6 @@ class MLPPolicy(Policy):
                     f"parameter {name!r} has shape {tuple(p.shape)}, but one set for "
                     f"each task was expected, {('N', *self._params[name].shape)}: pass "
                     "tile(params, num_tasks)."
-                )
-            if p.dtype != self.dtype:
-                raise ValueError(
-                    f"parameter {name!r} is of type {p.dtype}, but this policy "
-                    f"computes in {self.dtype}: convert it with .to({self.dtype})."
                 )
         return len(p)
 
@@ -206,17 +202,45 @@ class MLPPolicy(Policy):
 
     def distribution(self, params: Params, observations: Tensor) -> Distribution:
         """What the actions are drawn from: `mean` `[N, ..., A]` and `log_std` `[N, 1, ..., A]`, or `logits`."""
-        output = self.forward(params, observations)
-        if self.discrete:
-            return {"logits": output}
-        return {"mean": output, "log_std": self._log_std(params, output)}
+        try:
+            output = self.forward(params, observations)
+            if self.discrete:
+                return {"logits": output}
+            return {"mean": output, "log_std": self._log_std(params, output)}
+        except (KeyError, IndexError, TypeError, AttributeError, RuntimeError) as error:
+            raise self._misfit(params, observations, error) from error
 
     def log_prob(self, params: Params, observations: Tensor, actions: Tensor) -> Tensor:
         """log pi(a|s) of each action, `[N, ...]`."""
-        sets, rows = self.num_tasks(params), len(observations)
-        if sets != rows and 1 not in (sets, rows):
-            raise ValueError(
-                f"params hold {sets} sets, but the observations are of {rows} tasks: "
-                f"pass tile(params, {rows})."
-            )
         return self.log_prob_of(self.distribution(params, observations), actions)
+
+    def _misfit(
+        self, params: Params, observations: Tensor, error: Exception
+    ) -> Exception:
+        """Why the network could not be computed, where parameters do not fit it or what it sees; else as it came.
+
+        Asked after the failure, so that it costs nothing, and nothing is refused that works.
+        """
+        params = as_params(params, "tile(policy.params(), num_tasks)")
+        network = [name for name in self._params if not name.startswith("lr_")]
+        if lacking := [name for name in network if name not in params]:
+            return ValueError(
+                f"params have no {', '.join(map(repr, lacking))}, but this policy needs "
+                f"{', '.join(map(repr, network))}."
+            )
+        own = {name: params[name] for name in network}
+        self.num_tasks(own)  # refuses those without a task dimension
+        sets = {name: len(p) for name, p in own.items()}
+        rows, width = len(observations), observations.shape[-1]
+        if set(sets.values()) != {rows}:
+            return ValueError(
+                f"params are for {sets} tasks, but the observations are of N = {rows}: "
+                f"one set for each is needed, tile(policy.params(), {rows})."
+            )
+        if width != self.observation_size:
+            return ValueError(
+                f"observations of shape {tuple(observations.shape)}: this policy reads "
+                f"{self.observation_size} numbers in each, [N, ..., "
+                f"{self.observation_size}]."
+            )
+        return misread(self, own, observations, error)

@@ -15,7 +15,9 @@ import torch
 from gymnasium.vector import VectorEnv
 from torch import Tensor
 
+from ..given import as_params
 from ..rng import generator
+from ..tasks.base import check_like
 from ..types import Diverged, Params
 from .base import Policy
 from .distributions import Distribution
@@ -119,7 +121,7 @@ class ReflexPlayer(Player):
             self.params = {name: p.unsqueeze(0) for name, p in self.params.items()}
 
     def _chosen(self, rows: Tensor) -> Distribution:
-        count = self.policy.num_tasks(self.params)
+        count = len(next(iter(self.params.values())))
         if self.apart and len(rows) != count:
             raise ValueError(
                 f"{len(rows)} observations, but parameters for {count} tasks: one "
@@ -249,12 +251,14 @@ def player(
     Raises:
         ValueError: for parameters of another network, or an environment whose spaces are not the policy's.
     """
+    check_like(Policy, "noise", policy=policy)
     if not isinstance(policy, MLPPolicy | GRUPolicy):
         raise ValueError(
             f"policy is of type {type(policy).__name__}: an MLPPolicy or a GRUPolicy "
             "is needed here."
         )
-    seat, given = Seat(policy, env), policy.params() if params is None else params
+    given = policy.params() if params is None else as_params(params, "policy.params()")
+    seat = Seat(policy, env)
     if isinstance(policy, MLPPolicy):
         return ReflexPlayer(policy, given, seat, gen)
     return MemoryPlayer(policy, given, seat, gen)

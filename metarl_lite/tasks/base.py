@@ -249,11 +249,22 @@ def check_kind(kind: type, **values: object) -> None:
                 f"{name} is the class {value.__name__}: an instance of it is needed "
                 f"here, made with {_made(value)}."
             )
+        given = f"of type {type(value).__name__}"
+        if isinstance(value, type):
+            given = f"the class {value.__name__}"
         remedy = INSTEAD.get(type(value).__name__, "")
         raise ValueError(
-            f"{name} is of type {type(value).__name__}: {kind.__name__} is needed "
-            f"here, made with {_made(kind)}{remedy}."
+            f"{name} is {given}: {kind.__name__} is needed here, made with "
+            f"{_made(kind)}{remedy}."
         )
+
+
+def check_like(kind: type, needs: str, **values: object) -> None:
+    """`check_kind` for what may be of any class that has the attributes which are used: named in one text, `needs`."""
+    for name, value in values.items():
+        has_all = all(hasattr(value, needed) for needed in needs.split())
+        if isinstance(value, type) or not has_all:
+            check_kind(kind, **{name: value})
 
 
 #: Who takes what another function was given.

@@ -7,7 +7,7 @@ from torch import Tensor
 
 from ..rng import generator
 from ..types import Task
-from .base import TaskDistribution, check_kind, index_task
+from .base import TaskDistribution, check_like, index_task
 from .door import check_batch
 from .finite import is_pure
 from .gym_env import spaces
@@ -32,7 +32,7 @@ def check_family(tasks: TaskDistribution, seed: int = 0) -> None:
     Raises:
         ValueError: naming the member, what it gave, and what was promised.
     """
-    check_kind(TaskDistribution, tasks=tasks)
+    check_like(TaskDistribution, "action_scale", tasks=tasks)
     check_members(tasks)
     check_signatures(tasks)
     _check_sample(tasks, seed)

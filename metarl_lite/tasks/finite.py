@@ -7,7 +7,7 @@ from torch import Tensor
 
 from ..rng import check_generator
 from ..types import Task
-from .base import TaskDistribution, check_positive, index_task
+from .base import TaskDistribution, check_like, check_positive, index_task
 
 
 class FiniteTasks(TaskDistribution):
@@ -22,6 +22,7 @@ class FiniteTasks(TaskDistribution):
     """
 
     def __init__(self, tasks: TaskDistribution, pool: Task) -> None:
+        check_like(TaskDistribution, "action_scale", tasks=tasks)
         self.tasks, self.pool = tasks, pool
         leaf = next(iter(pool.values()), None) if isinstance(pool, dict) else None
         # what is no pool is left to check_task to name

@@ -25,7 +25,7 @@ from torch import Tensor
 
 from ..given import integer
 from ..types import Task
-from .base import TaskDistribution
+from .base import TaskDistribution, check_kind
 from .door import admit, ends_in_spite
 from .families import make_tasks
 from .gym_handshake import NO_RENDER_MODE, Handshake
@@ -133,6 +133,8 @@ def as_family(
     """A family, given as it is or by its name and arguments."""
     if isinstance(tasks, str):
         return make_tasks(tasks, **options)
+    if isinstance(tasks, type):
+        check_kind(TaskDistribution, tasks=tasks)
     if not isinstance(tasks, TaskDistribution):
         raise ValueError(
             f"tasks = {tasks!r}: a family is needed, or its name, such as 'point-goal'."

@@ -569,9 +569,12 @@ def test_bounds_that_do_not_fit_are_named(bounds: tuple[Tensor, Tensor]) -> None
 
 
 def test_what_is_no_family_is_refused() -> None:
-    for tasks in (7, Own, None):
+    for tasks in (7, None):
         with pytest.raises(ValueError, match="a family is needed, or its name, such as 'point-goal'"):
             TaskEnv(tasks)  # type: ignore[arg-type]
+    for make in (TaskEnv, TaskVectorEnv):
+        with pytest.raises(ValueError, match=r"tasks is the class Own: an instance of it is needed .* with Own\("):
+            make(Own)  # type: ignore[arg-type]
 
 
 def test_every_family_of_the_package_passes_the_door_as_it_is() -> None:
