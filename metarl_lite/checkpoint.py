@@ -10,7 +10,7 @@ from pathlib import Path
 from safetensors.torch import load as parse
 from safetensors.torch import save as serialise
 
-from .given import as_path
+from .given import as_params, as_path
 from .types import Params
 
 
@@ -21,11 +21,7 @@ def save(params: Params, path: str | os.PathLike[str]) -> None:
         ValueError: if these are no parameters, or the path is none.
         OSError: if the file cannot be written; what was there before is still there.
     """
-    if not isinstance(params, dict):
-        raise ValueError(
-            f"parameters are a dict of tensors, not {type(params).__name__}: "
-            "save(policy.params(), path)."
-        )
+    params = as_params(params, "policy.params()", empty=True)
     path = as_path(path=path)
     whole = {name: p.detach().contiguous() for name, p in params.items()}
     write_atomically(path, serialise(whole))

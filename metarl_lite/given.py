@@ -157,7 +157,7 @@ def described(value: Any) -> str:
     shape = getattr(value, "shape", None)
     kind = "tensor" if isinstance(value, Tensor) else type(value).__name__
     kind = "array" if isinstance(value, np.ndarray) else kind
-    article = "an" if kind[0] in "aeiouAEIOU" else "a"
+    article = "an" if kind.startswith((*"aeiouAEIOU", "MLP")) else "a"
     if value is None or isinstance(value, bool | int | float | str):
         return repr(value)
     if isinstance(value, type):

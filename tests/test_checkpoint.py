@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import re
 from pathlib import Path
 from typing import Any
 
@@ -32,8 +33,10 @@ def test_a_view_is_saved_as_it_looks(tmp_path: Path) -> None:
 
 
 def test_what_is_no_dict_of_parameters_is_named(tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match=r"not MLPPolicy: save\(policy\.params\(\), path\)"):
+    with pytest.raises(ValueError, match=r"such as policy\.params\(\), not an MLPPolicy\.$"):
         save(MLPPolicy(2, 2, generator(0)), tmp_path / "a.safetensors")  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match=r"such as policy\.params\(\), not one with 'w': 1\.0\.$"):
+        save({"w": 1.0}, tmp_path / "a.safetensors")  # type: ignore[dict-item]
     assert not list(tmp_path.iterdir())
 
 
@@ -114,6 +117,20 @@ def test_what_names_no_file_is_refused(path: Any) -> None:
     for act in (load, lambda path: save({"w": torch.ones(3)}, path)):
         with pytest.raises(ValueError, match=r"path = .*: the name of a file is needed, such as path=\"run\.ck\""):
             act(path)
+
+
+def test_a_number_of_the_system_comes_with_the_systems_own_words(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("no folder")
+    places = [tmp_path / "file" / "a", tmp_path / "file" / "folder" / "a", tmp_path / ("long" * 100)]
+    if Path("/proc/self").exists():
+        places.append(Path("/proc/a"))
+    for path in places:
+        with pytest.raises(OSError, match=r"what was there before is as it was") as caught:
+            save({"w": torch.ones(3)}, path)
+        number, said = re.match(r"\[Errno (\d+)\] (.*); what was", str(caught.value)).groups()  # type: ignore[union-attr]
+        assert said.startswith(os.strerror(int(number)))
+        assert caught.value.errno == int(number)
+    assert [p.name for p in tmp_path.iterdir()] == ["file"]
 
 
 # --- Reading ----------------------------------------------------------------------------------------------------------

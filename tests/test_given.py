@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 import math
+from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import asdict, replace
 from fractions import Fraction
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import gymnasium
@@ -17,12 +19,24 @@ import torch
 from torch import Tensor
 
 import metarl_lite as m
+from metarl_lite.evaluate.beliefs import goal_posterior
 from metarl_lite.evaluate.intervals import bootstrap_interval, iqm, t_interval
 from metarl_lite.evaluate.probe import linear_probe, r_squared, r_squared_interval
-from metarl_lite.evaluate.two_step import delta_rule, play_two_step
-from metarl_lite.given import as_scores, check_result, integer, number, ordinary, real, severed, truth
+from metarl_lite.evaluate.two_step import bayes_rule, delta_rule, play_two_step
+from metarl_lite.given import (
+    as_params,
+    as_path,
+    as_scores,
+    check_result,
+    integer,
+    number,
+    ordinary,
+    real,
+    severed,
+    truth,
+)
 from metarl_lite.optim import conjugate_gradient, gauss_newton_product, line_search
-from metarl_lite.oracles import bandits, bayes, gittins, grid, posterior
+from metarl_lite.oracles import bandits, bayes, gittins, grid, navigation, posterior
 from metarl_lite.oracles.meta_gradient import finite_differences
 
 F64 = torch.float64
@@ -413,3 +427,70 @@ def test_a_view_that_lost_its_graph_is_known() -> None:
     assert severed(cut)
     for whole in (x, x.expand(3, 2), x.detach().expand(3, 2).requires_grad_(), 2 * x, torch.ones(2, 2)[0]):
         assert not severed(whole)
+
+
+# --- Families, where a certain one is needed --------------------------------------------------------------------------
+
+
+def nothing(*_: Any) -> Any:
+    """A rule that is never asked."""
+
+
+@pytest.mark.parametrize(
+    ("ask", "kind"),
+    [
+        (navigation.agnostic_bound, m.PointGoal),
+        (lambda tasks: navigation.goal_known_return(tasks, m.PointGoal().sample(2, m.generator(0))), m.PointGoal),
+        (lambda tasks: navigation.probing_return(tasks, m.PointGoal().sample(2, m.generator(0))), m.PointGoal),
+        (lambda tasks: grid.search_grid(tasks, {}, nothing, 1, m.generator(0)), m.GridGoal),
+        (lambda tasks: goal_posterior(tasks, nothing()), m.GridGoal),
+        (lambda tasks: posterior.known_mdp_value(tasks, {}), m.TabularMDP),
+        (lambda tasks: posterior.learn_mdps(nothing, tasks, {}, 1, m.generator(0)), m.TabularMDP),
+        (bayes_rule, m.TwoStep),
+    ],
+)
+def test_a_class_or_a_name_in_place_of_a_family_is_refused(ask: Callable[[Any], Any], kind: Any) -> None:
+    name = kind.__name__
+    with pytest.raises(ValueError, match=rf"tasks is the class {name}: an instance of it is .* made with {name}\("):
+        ask(kind)
+    with pytest.raises(ValueError, match=rf"tasks is of type str: {name} is needed here, made with {name}\("):
+        ask("a-name")
+
+
+def test_a_pool_of_a_family_is_as_good_where_that_is_enough() -> None:
+    tasks = m.PointGoal(horizon=4)
+    task = tasks.sample(3, m.generator(0))
+    pool: Any = m.FiniteTasks(tasks, task)
+    assert torch.equal(navigation.goal_known_return(pool, task), navigation.goal_known_return(tasks, task))
+
+
+# --- Parameters and paths ---------------------------------------------------------------------------------------------
+
+
+def test_parameters_of_any_dict_are_taken_as_one() -> None:
+    params = {"w": torch.ones(2)}
+    for given in (params, torch.nn.ParameterDict(params), OrderedDict(params), MappingProxyType(params)):
+        found = as_params(given, "these")
+        assert type(found) is dict
+        assert torch.equal(found["w"], params["w"])
+    assert as_params({}, "these", empty=True) == {}
+
+
+@pytest.mark.parametrize(
+    ("params", "given"),
+    [
+        (None, "None"), ([1], "a list of 1"), (dict, "the class dict"), ({}, "an empty one"), (3, "3"),
+        ({"w": torch.ones(1), "b": 2.0}, "one with 'b': 2.0"), (torch.ones(2), r"a tensor of shape \[2\]"),
+        (torch.nn.Linear(1, 1), "a Linear"), (torch.nn.ModuleDict({"a": torch.nn.Tanh()}), "one with 'a': a Tanh"),
+    ],
+)  # fmt: skip
+def test_what_are_no_parameters(params: Any, given: str) -> None:
+    with pytest.raises(ValueError, match=rf"params are a dict of tensors by name, such as these, not {given}\.$"):
+        as_params(params, "these")
+
+
+def test_a_path_in_any_form_is_one(tmp_path: Path) -> None:
+    assert as_path(file=str(tmp_path / "a")) == as_path(file=tmp_path / "a") == tmp_path / "a"
+    for wrong in (None, 3, "", ".", "/", b"a", True, "a\0b", Path()):
+        with pytest.raises(ValueError, match=r'^file = .*: the name of a file is needed, such as file="run\.ck"\.$'):
+            as_path(file=wrong)

@@ -10,8 +10,9 @@ from torch import Tensor
 
 from metarl_lite.algorithms.configs import MAMLConfig, RL2Config
 from metarl_lite.algorithms.inner import adapt
-from metarl_lite.algorithms.maml import maml
+from metarl_lite.algorithms.maml import maml, meta_gradient
 from metarl_lite.algorithms.rl2 import rl2
+from metarl_lite.evaluate.curves import adaptation_curve, trial_returns
 from metarl_lite.losses import policy_gradient
 from metarl_lite.policies.base import tile
 from metarl_lite.policies.gru import GRUPolicy
@@ -22,6 +23,7 @@ from metarl_lite.rollout import Noise, draw_noise, rollout, trial
 from metarl_lite.tasks.bandits import BernoulliBandit
 from metarl_lite.tasks.base import TaskDistribution, index_task
 from metarl_lite.tasks.families import FAMILIES as BY_NAME
+from metarl_lite.tasks.finite import FiniteTasks
 from metarl_lite.tasks.navigation import GridGoal, PointGoal
 from metarl_lite.tasks.physics import CartPoleTasks, PendulumTasks
 from metarl_lite.tasks.tabular import TabularMDP
@@ -452,9 +454,14 @@ def play(tasks: Any = POINT, policy: Any = PLAIN, params: Any = None, gen: Any =
         ({"tasks": "point-goal"}, r"tasks is of type str: TaskDistribution is needed here, made with make_tasks"),
         ({"policy": MLPPolicy}, r"policy is the class MLPPolicy: .* made with MLPPolicy\.for_tasks\(tasks, gen\)"),
         ({"gen": 0}, r"gen = 0: chance comes from a torch\.Generator, such as generator\(0\)"),
-        ({"tasks": PointGoal(horizon=3, dtype=torch.float64)}, r"in torch\.float32, but point-goal in torch\.float64"),
+        (
+            {"tasks": PointGoal(horizon=3, dtype=torch.float64)},
+            r"is of type torch\.float32, but what .* of type torch\.float64",
+        ),
         ({"params": PLAIN}, r"params are a dict of tensors by name, such as tile\(policy\.params\(\), num_tasks\)"),
-        ({"params": {}}, r"params are a dict of tensors by name"),
+        ({"params": {}}, r"params are a dict of tensors by name, .*, not an empty one"),
+        ({"params": {"w0": 1.0}}, r"params are a dict of tensors by name, .*, not one with 'w0': 1\.0"),
+        ({"tasks": PLAIN, "policy": POINT}, r"tasks is of type MLPPolicy: TaskDistribution is needed here"),
         ({"params": PLAIN.params()}, r"one set for each task was expected, .* pass tile\(params, num_tasks\)"),
     ],
 )
@@ -486,6 +493,87 @@ def test_every_family_refuses_a_seed_where_a_generator_is_needed(family: Any) ->
 
 def test_untiled_parameters_are_refused_by_the_inner_step() -> None:
     batch = rollout(POINT, PLAIN, tile(PLAIN.params(), 2), POINT.sample(2, generator(0)), 2, generator(0))
-    for params in (PLAIN.params(), tile(PLAIN.params(), 3)):
-        with pytest.raises(ValueError, match=r"pass tile\(params, "):
+    for params, message in (
+        (PLAIN.params(), r"'w0' has shape \(2, 2\), but one set for each task was expected, .*: pass tile\(params, "),
+        (
+            tile(PLAIN.params(), 3),
+            r"of N = 3, but the observations of N = 2: .* as tile\(policy\.params\(\), 2\) gives",
+        ),
+    ):
+        with pytest.raises(ValueError, match=message):
             adapt(PLAIN, params, with_advantages(batch), policy_gradient, 0.1)
+
+
+# --- What is of another class or type, and works ----------------------------------------------------------------------
+
+
+class Wrapped:
+    """A family that is derived from none, and hands on whatever it is asked."""
+
+    def __init__(self, tasks: Any) -> None:
+        self.tasks = tasks
+
+    def begin(self) -> None:
+        return
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.__dict__["tasks"], name)
+
+
+@pytest.mark.parametrize("kind", [BernoulliBandit, PointGoal, GridGoal])
+def test_a_family_need_not_be_derived_from_task_distribution(kind: Any) -> None:
+    own, gru_config = kind(horizon=3), RL2Config(iterations=1, num_tasks=2, episodes=2)
+    other: Any = Wrapped(own)
+    task, config = own.sample(2, generator(0)), MAMLConfig(iterations=1, num_tasks=2, episodes=2)
+    for tasks in (own, other):
+        policy = MLPPolicy.for_tasks(tasks, generator(0), hidden=(4,))
+        memory = GRUPolicy.for_tasks(tasks, generator(0), hidden=4)
+        noise = [draw_noise(tasks, policy, 2, 2, generator(i)) for i in range(2)]
+        results = [
+            rollout(tasks, policy, tile(policy.params(), 2), task, 2, generator(1)).rewards,
+            meta_gradient(tasks, policy, policy.params(), task, config, noise)[1],
+            adaptation_curve(tasks, policy, task, config, generator(1)),
+            trial_returns(tasks, memory, task, 2, generator(1)),
+            *maml(tasks, policy, config, generator(1))[0].params().values(),
+            *rl2(tasks, memory, gru_config, generator(1))[0].params().values(),
+            *FiniteTasks(tasks, task).sample(2, generator(1)).values(),
+        ]
+        if tasks is own:
+            expected = results
+    assert all(torch.equal(a, b) for a, b in zip(results, expected, strict=True))
+
+
+class Converting(MLPPolicy):
+    """A network that reads whatever type it is given."""
+
+    def forward(self, params: Params, observations: Tensor) -> Tensor:
+        return super().forward(params, observations.to(self.dtype))
+
+
+def test_a_network_of_ones_own_may_convert_what_it_reads() -> None:
+    policy = Converting.for_tasks(POINT, generator(0), hidden=(4,), dtype=torch.float64)
+    batch = rollout(POINT, policy, tile(policy.params(), 2), POINT.sample(2, generator(0)), 2, generator(0))
+    assert policy.log_prob(tile(policy.params(), 2), batch.observations, batch.actions).dtype == torch.float64
+    maml(POINT, policy, MAMLConfig(iterations=1, num_tasks=2, episodes=2), generator(0))
+
+
+def test_parameters_may_be_of_another_type_than_the_policy_where_the_family_is_too() -> None:
+    wide = PointGoal(horizon=3, dtype=torch.float64)
+    params = {name: p.double() for name, p in tile(PLAIN.params(), 2).items()}
+    task, drawn = wide.sample(2, generator(0)), draw_noise(wide, PLAIN, 2, 2, generator(1))
+    exact = MLPPolicy.for_tasks(wide, generator(0), hidden=()).replace({k: p[0] for k, p in params.items()})
+    mine, its = (rollout(wide, policy, params, task, 2, noise=drawn) for policy in (PLAIN, exact))
+    assert torch.equal(mine.rewards, its.rewards)
+
+
+def test_a_memory_of_two_types_that_do_not_fit_is_refused_and_one_that_promotes_is_not() -> None:
+    narrow, wide = (BernoulliBandit(2, horizon=3, dtype=kind) for kind in (torch.float32, torch.float64))
+    for family, other, fits in ((narrow, wide, True), (wide, narrow, False)):
+        policy = GRUPolicy.for_tasks(other, generator(0), hidden=4)
+        if fits:
+            trial(family, policy, policy.params(), family.sample(2, generator(0)), 2, generator(0))
+            continue
+        with pytest.raises(
+            ValueError, match=r"is of type torch\.float32, but what this policy reads is of type torch\.f"
+        ):
+            trial(family, policy, policy.params(), family.sample(2, generator(0)), 2, generator(0))

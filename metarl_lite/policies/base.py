@@ -188,7 +188,8 @@ def misread(
         if p.dtype != seen.dtype:
             return ValueError(
                 f"parameter {name!r} is of type {p.dtype}, but what this policy reads "
-                f"is of type {seen.dtype}: {type(policy).__name__}.for_tasks(tasks, "
-                "gen) makes one of the family's type, .to(...) converts."
+                f"is of type {seen.dtype}: make it with {type(policy).__name__}"
+                ".for_tasks(tasks, gen), which takes the type of the family, or "
+                "convert the one or the other with .to(...)."
             )
     return error

@@ -14,7 +14,7 @@ from typing import Self
 import torch
 from torch import Tensor
 
-from ..given import as_params, counts, real
+from ..given import as_params, counts, described, real
 from ..rng import generator, uniform
 from ..types import Params
 from .base import Policy, misread
@@ -207,12 +207,16 @@ class MLPPolicy(Policy):
             if self.discrete:
                 return {"logits": output}
             return {"mean": output, "log_std": self._log_std(params, output)}
-        except (KeyError, IndexError, TypeError, AttributeError, RuntimeError) as error:
+        except (LookupError, TypeError, AttributeError, RuntimeError) as error:
             raise self._misfit(params, observations, error) from error
 
     def log_prob(self, params: Params, observations: Tensor, actions: Tensor) -> Tensor:
         """log pi(a|s) of each action, `[N, ...]`."""
-        return self.log_prob_of(self.distribution(params, observations), actions)
+        chosen = self.distribution(params, observations)
+        try:
+            return self.log_prob_of(chosen, actions)
+        except RuntimeError as error:
+            raise self._misfit(params, observations, error) from error
 
     def _misfit(
         self, params: Params, observations: Tensor, error: Exception
@@ -225,22 +229,22 @@ class MLPPolicy(Policy):
         network = [name for name in self._params if not name.startswith("lr_")]
         if lacking := [name for name in network if name not in params]:
             return ValueError(
-                f"params have no {', '.join(map(repr, lacking))}, but this policy needs "
-                f"{', '.join(map(repr, network))}."
+                f"params have no {', '.join(map(repr, lacking))}, but this policy "
+                f"needs {', '.join(map(repr, network))}."
+            )
+        o = self.observation_size
+        if not isinstance(observations, Tensor) or observations.shape[-1:] != (o,):
+            return ValueError(
+                f"observations are {described(observations)}: this policy reads a "
+                f"tensor [N, ..., O] with O = {o}."
             )
         own = {name: params[name] for name in network}
         self.num_tasks(own)  # refuses those without a task dimension
-        sets = {name: len(p) for name, p in own.items()}
-        rows, width = len(observations), observations.shape[-1]
-        if set(sets.values()) != {rows}:
+        rows, sets = len(observations), {len(p) for p in own.values()}
+        if sets != {rows}:
             return ValueError(
-                f"params are for {sets} tasks, but the observations are of N = {rows}: "
-                f"one set for each is needed, tile(policy.params(), {rows})."
-            )
-        if width != self.observation_size:
-            return ValueError(
-                f"observations of shape {tuple(observations.shape)}: this policy reads "
-                f"{self.observation_size} numbers in each, [N, ..., "
-                f"{self.observation_size}]."
+                f"params are of N = {', '.join(map(str, sorted(sets)))}, but the "
+                f"observations of N = {rows}: one set for each task is needed, as "
+                f"tile(policy.params(), {rows}) gives."
             )
         return misread(self, own, observations, error)

@@ -17,7 +17,7 @@ from torch import Tensor
 
 from ..given import as_params
 from ..rng import generator
-from ..tasks.base import check_like
+from ..tasks.base import check_kind
 from ..types import Diverged, Params
 from .base import Policy
 from .distributions import Distribution
@@ -251,7 +251,8 @@ def player(
     Raises:
         ValueError: for parameters of another network, or an environment whose spaces are not the policy's.
     """
-    check_like(Policy, "noise", policy=policy)
+    if isinstance(policy, type):
+        check_kind(Policy, policy=policy)
     if not isinstance(policy, MLPPolicy | GRUPolicy):
         raise ValueError(
             f"policy is of type {type(policy).__name__}: an MLPPolicy or a GRUPolicy "

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import pytest
 import torch
@@ -162,3 +163,75 @@ def test_parameters_of_another_name_are_refused_by_name() -> None:
     policy = MLPPolicy(2, 2, generator(0), hidden=(3,))
     with pytest.raises(ValueError, match=r"no parameter 'extra', but 'w0', 'b0', 'w1', 'b1', 'log_std'"):
         policy.num_tasks({"extra": torch.zeros(4, 1)})
+
+
+# --- Why a network could not be computed ------------------------------------------------------------------------------
+
+
+def test_tile_takes_parameters_and_not_their_policy() -> None:
+    policy = MLPPolicy(2, 1, generator(0))
+    for given, word in ((policy, "an MLPPolicy"), (MLPPolicy, "the class MLPPolicy"), ({"w0": 1.0}, "one with 'w0'")):
+        with pytest.raises(ValueError, match=rf"params are a dict .*, such as policy\.params\(\), not {word}"):
+            tile(given, 3)  # type: ignore[arg-type]
+    assert tile({}, 3) == {}
+    own: Any = torch.nn.ParameterDict(policy.params())
+    assert all(torch.equal(p, tile(own, 3)[name]) for name, p in tile(policy.params(), 3).items())
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (
+            lambda p, s: ({k: v for k, v in p.items() if k != "b0"}, s),
+            "params have no 'b0', but this policy needs 'w0'",
+        ),
+        (
+            lambda p, s: (p | {"w0": p["w0"][0]}, s),
+            r"'w0' has shape \(2, 4\), but one set for each task .* pass tile\(",
+        ),
+        (lambda p, s: (p | {"log_std": p["log_std"][0]}, s), r"'log_std' has shape \(2,\), but one set for each task"),
+        (
+            lambda p, s: ({k: v[:2] for k, v in p.items()}, s),
+            r"params are of N = 2, but the observations of N = 3: one",
+        ),
+        (
+            lambda p, s: (p, s[..., :1]),
+            r"observations are a tensor of shape \[3, 5, 1\]: .* \[N, \.\.\., O\] with O = 2",
+        ),
+        (lambda p, s: (p, s.tolist()), r"observations are a list of 3: this policy reads a tensor \[N, \.\.\., O\]"),
+        (lambda p, s: (p, s.double()), r"'w0' is of type torch\.float32, but what .* torch\.float64: .*\.for_tasks\("),
+        (lambda p, s: (p | {"b1": p["b1"].double()}, s), r"'b1' is of type torch\.float64, but what .* torch\.float32"),
+    ],
+)
+def test_what_a_network_cannot_be_computed_from_is_named(change: Any, message: str) -> None:
+    policy = MLPPolicy(2, 2, generator(0), hidden=(4,))
+    params, seen = change(tile(policy.params(), 3), torch.zeros(3, 5, 2))
+    for graph in (True, False):
+        with torch.set_grad_enabled(graph), pytest.raises(ValueError, match=message):
+            policy.log_prob(params, seen, torch.zeros(3, 5, 2))
+
+
+def test_a_fault_of_another_kind_stays_what_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    policy, fault = MLPPolicy(2, 1, generator(0)), RuntimeError("out of memory")
+
+    def fail(*_: Any) -> None:
+        raise fault
+
+    monkeypatch.setattr(policy, "forward", fail)
+    with pytest.raises(RuntimeError, match="out of memory") as caught:
+        policy.mode(tile(policy.params(), 3), torch.zeros(3, 5, 2))
+    assert caught.value is fault
+
+
+def test_what_the_network_does_not_read_may_be_anything() -> None:
+    policy = MLPPolicy(2, 1, generator(0), hidden=(4,))
+    params, seen, acts = tile(policy.params(), 3), torch.ones(3, 5, 2), torch.zeros(3, 5, 1)
+    expected = policy.log_prob(params, seen, acts)
+    for more in ({"beta": torch.ones(())}, {"lr_w0": torch.ones(2, 4).double()}, {"note": "a text"}):
+        assert torch.equal(policy.log_prob(params | more, seen, acts), expected)  # type: ignore[operator]
+    own: Any = torch.nn.ParameterDict(params)
+    assert torch.equal(policy.log_prob(own, seen, acts), expected)
+    exact = {name: p.double() for name, p in params.items()}
+    torch.testing.assert_close(policy.log_prob(exact, seen.double(), acts.double()).float(), expected)
+    one = torch.func.vmap(lambda p, s, a: policy.log_prob({k: v[None] for k, v in p.items()}, s[None], a[None])[0])
+    torch.testing.assert_close(one(params, seen, acts), expected)

@@ -430,6 +430,8 @@ def test_a_memory_must_be_told_once_after_each_action() -> None:
         ((GRU, tile(GRU.params(), 3)), "do not fit this policy"),
         ((MLP, {"w0": torch.zeros(3, 2, 9)}), "do not fit this policy"),
         ((MLP, MLPPolicy(3, 2, generator(0)).params()), r"parameter 'w0' has shape \(3, 64\).*one set for each task"),
+        ((GRUPolicy,), r"policy is the class GRUPolicy: .* made with GRUPolicy\.for_tasks\(tasks, gen\)"),
+        ((GRU, GRU), r"params are a dict .*, such as policy\.params\(\), not a GRUPolicy"),
         (("gridnavi",), "policy is of type str: an MLPPolicy or a GRUPolicy"),
         ((GRU, None, POINT), "env is of type PointGoal: an environment of gymnasium"),
         ((GRU, None, gymnasium.make("CartPole-v1")), r"\(2, 2, False\), but .*CartPole.* has \(4, 2, True\)"),

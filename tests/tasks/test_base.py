@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import random
+from typing import Any
 
 import numpy as np
 import pytest
@@ -220,6 +221,19 @@ def test_families_by_name() -> None:
     known = ", ".join(sorted(FAMILIES))
     with pytest.raises(ValueError, match=rf"'halfcheetah'; make_tasks knows {known}"):
         make_tasks("halfcheetah")
+
+
+@pytest.mark.parametrize(
+    ("tasks", "message"),
+    [
+        (PointGoal, r"tasks is the class PointGoal: an instance of it is needed here, made with PointGoal\("),
+        ("point-goal", r"tasks is of type str: TaskDistribution is needed here, made with make_tasks\(name\)"),
+        ({"goal": torch.ones(3, 2)}, r"tasks is of type dict: TaskDistribution is needed here"),
+    ],
+)
+def test_a_pool_of_what_is_no_family_is_refused(tasks: Any, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        FiniteTasks(tasks, PointGoal().sample(3, generator(0)))
 
 
 def test_a_finite_family_draws_from_its_pool_only() -> None:
