@@ -602,10 +602,8 @@ def test_a_folder_that_cannot_be_written_is_named_with_what_to_do(tmp_path: Path
 
 @pytest.mark.skipif(not Path("/proc/self").exists(), reason="a folder in which no file can be made is a thing of Linux")
 def test_a_place_where_no_file_can_be_made_is_named() -> None:
-    with pytest.raises(
-        NotSaved,
-        match=r"No such file or directory, and none can be made there; .*'/proc/run\.state'\)\. Choose another checkpoint",
-    ):
+    said = r"No such file or directory, and none can be made there; .*'/proc/run\.state'\)\. Choose another checkpoint"
+    with pytest.raises(NotSaved, match=said):
         run(checkpoint=Path("/proc/run.state"))
 
 
