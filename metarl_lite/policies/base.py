@@ -176,20 +176,17 @@ def check_fit(tasks: TaskDistribution, policy: Policy, kind: type[Policy]) -> No
         )
 
 
-def misread(
-    policy: Policy, params: Params, seen: Tensor, error: Exception
-) -> Exception:
-    """What to raise where a network could not read what it sees: by the types, if they differ, else as it came.
+def blame_types(policy: Policy, params: Params, seen: Tensor) -> None:
+    """Names the types where a network could not read what it sees, if they differ.
 
     Asked after the failure and not before: a network of one's own may convert, and parameters may be of another type
     than the policy's.
     """
     for name, p in params.items():
         if p.dtype != seen.dtype:
-            return ValueError(
+            raise ValueError(
                 f"parameter {name!r} is of type {p.dtype}, but what this policy reads "
                 f"is of type {seen.dtype}: make it with {type(policy).__name__}"
                 ".for_tasks(tasks, gen), which takes the type of the family, or "
                 "convert the one or the other with .to(...)."
             )
-    return error

@@ -15,7 +15,7 @@ from ..given import as_params, counts, real
 from ..rng import generator, normal, uniform
 from ..types import Params, Rollout
 from . import through_time
-from .base import Policy, misread
+from .base import Policy, blame_types
 from .distributions import Distribution
 
 
@@ -114,8 +114,7 @@ class GRUPolicy(Policy):
                 separate="critic_gru_in" in params,
                 dtype=params["actor_w"].dtype,
             )
-        # the last for types that weights cannot have, such as integers
-        except (KeyError, ValueError, RuntimeError):
+        except (KeyError, ValueError, RuntimeError):  # the last: weights of integers
             raise ValueError(
                 "these are not the parameters of a GRUPolicy: "
                 f"{', '.join(sorted(params))}."
@@ -170,8 +169,9 @@ class GRUPolicy(Policy):
         """The actor's memory after one more input: `[N, H]` and `[N, I]` give `[N, H]`."""
         try:
             return torch.gru_cell(x, memory, *weights_of(params, "actor"))
-        except RuntimeError as error:
-            raise misread(self, params, x, error) from error
+        except RuntimeError:
+            blame_types(self, params, x)
+            raise
 
     def unroll(self, params: Params, inputs: Tensor) -> tuple[Tensor, Tensor]:
         """The memories of actor and critic after every input of whole trials: `[N, L, I]` gives two `[N, L, H]`.

@@ -17,7 +17,7 @@ from torch import Tensor
 from ..given import as_params, counts, described, real
 from ..rng import generator, uniform
 from ..types import Params
-from .base import Policy, misread
+from .base import Policy, blame_types
 from .distributions import Distribution
 from .layers import hidden, last
 
@@ -207,34 +207,34 @@ class MLPPolicy(Policy):
             if self.discrete:
                 return {"logits": output}
             return {"mean": output, "log_std": self._log_std(params, output)}
-        except (LookupError, TypeError, AttributeError, RuntimeError) as error:
-            raise self._misfit(params, observations, error) from error
+        except (LookupError, TypeError, AttributeError, RuntimeError):
+            self._blame(params, observations)
+            raise
 
     def log_prob(self, params: Params, observations: Tensor, actions: Tensor) -> Tensor:
         """log pi(a|s) of each action, `[N, ...]`."""
         chosen = self.distribution(params, observations)
         try:
             return self.log_prob_of(chosen, actions)
-        except RuntimeError as error:
-            raise self._misfit(params, observations, error) from error
+        except RuntimeError:
+            self._blame(params, observations)
+            raise
 
-    def _misfit(
-        self, params: Params, observations: Tensor, error: Exception
-    ) -> Exception:
-        """Why the network could not be computed, where parameters do not fit it or what it sees; else as it came.
+    def _blame(self, params: Params, observations: Tensor) -> None:
+        """Says why the network could not be computed, where parameters do not fit it or what it sees.
 
         Asked after the failure, so that it costs nothing, and nothing is refused that works.
         """
         params = as_params(params, "tile(policy.params(), num_tasks)")
         network = [name for name in self._params if not name.startswith("lr_")]
         if lacking := [name for name in network if name not in params]:
-            return ValueError(
+            raise ValueError(
                 f"params have no {', '.join(map(repr, lacking))}, but this policy "
                 f"needs {', '.join(map(repr, network))}."
             )
         o = self.observation_size
         if not isinstance(observations, Tensor) or observations.shape[-1:] != (o,):
-            return ValueError(
+            raise ValueError(
                 f"observations are {described(observations)}: this policy reads a "
                 f"tensor [N, ..., O] with O = {o}."
             )
@@ -242,9 +242,9 @@ class MLPPolicy(Policy):
         self.num_tasks(own)  # refuses those without a task dimension
         rows, sets = len(observations), {len(p) for p in own.values()}
         if sets != {rows}:
-            return ValueError(
+            raise ValueError(
                 f"params are of N = {', '.join(map(str, sorted(sets)))}, but the "
                 f"observations of N = {rows}: one set for each task is needed, as "
                 f"tile(policy.params(), {rows}) gives."
             )
-        return misread(self, own, observations, error)
+        blame_types(self, own, observations)
