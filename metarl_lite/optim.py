@@ -49,7 +49,8 @@ class ClippedAdam:
         max_norm: float,
     ) -> None:
         self.theta, self.max_norm = theta, max_norm
-        self.optimiser = torch.optim.Adam(theta.values(), lr=lr)
+        # foreach: the same numbers, from fewer calls
+        self.optimiser = torch.optim.Adam(theta.values(), lr=lr, foreach=True)
         end = 1.0 if final_lr is None else final_lr / lr
         self.schedule = LinearLR(
             self.optimiser, start_factor=1.0, end_factor=end, total_iters=iterations

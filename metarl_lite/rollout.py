@@ -178,7 +178,9 @@ def trial(
                 after = frozen(alive, state, after)
             steps.add(seen, taken, reward, alive, ended)
             kept += [memory] * memories
-            state, alive, came = after, alive & ~ended, now
+            state, came = after, now
+            if tasks.can_terminate:
+                alive = alive & ~ended
         last.append(tasks.observe(task, state))
     batch = steps.rollout(tasks, (num_tasks, episodes), torch.stack(last, 1))
     with torch.set_grad_enabled(memories):

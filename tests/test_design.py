@@ -30,7 +30,7 @@ FLOORS = [
     "algorithms: configs footprint inner relatives outer maml actor_critic rl2",
     "evaluate: curves intervals beliefs two_step probe",
     "records: results actors published",
-    "experiments: base maml rl2 rl2_mdps columns contenders scoreboard",
+    "experiments: base maml initialisations rl2 rl2_mdps columns contenders scoreboard",
     "lesson: page show plot.style plot.charts plot.beliefs plot.memory plot.trials plot.probe plot "
     "exercises.compare exercises.base "
     + " ".join(f"exercises.ch{number:02d}" for number in range(14))

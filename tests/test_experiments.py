@@ -14,7 +14,7 @@ from metarl_lite.algorithms.configs import RL2Config
 from metarl_lite.checkpoint import load
 from metarl_lite.experiments import rl2 as experiments
 from metarl_lite.experiments import rl2_mdps
-from metarl_lite.experiments.base import TEST_SEED
+from metarl_lite.experiments.base import TEST_SEED, weights_folder
 from metarl_lite.oracles.bandits import greedy, play
 from metarl_lite.oracles.posterior import known_mdp_value, learn_mdps, psrl
 from metarl_lite.policies.gru import GRUPolicy
@@ -88,8 +88,8 @@ def test_scores_are_those_of_the_same_bandits() -> None:
 
 def test_the_package_keeps_its_weights_in_a_folder_of_their_own(tmp_path: Path) -> None:
     package = Path(experiments.__file__).parents[1] / "records"
-    assert experiments.weights_folder(package / "recorded") == package / "weights"
-    assert experiments.weights_folder(tmp_path) == tmp_path
+    assert weights_folder(package / "recorded") == package / "weights"
+    assert weights_folder(tmp_path) == tmp_path
 
 
 def test_scores_are_those_of_the_same_decision_processes() -> None:

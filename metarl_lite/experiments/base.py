@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from ..algorithms.configs import MAMLConfig
+from ..records.actors import WEIGHTS
 
 TEST_SEED = 1_000_003  # of the held-out tasks; no training run uses it
 FRESH_SEED = 2_000_003  # of other ones, for what was chosen by looking at those
@@ -29,6 +31,29 @@ def budget(steps: int, iterations: int, before: int = 0) -> dict[str, Any]:
         "total_steps": before + steps,
         "stopping": f"after {iterations} iterations; the last parameters are kept, whatever came before",
     }
+
+
+class Stopwatch:
+    """A callback of trainings that measures how long one takes, as if it were done in one piece: seconds of one core.
+
+    The time of this process alone, so that whatever else a machine does counts for little.
+    """
+
+    def __init__(self) -> None:
+        self.began, self.seen = time.process_time(), 0
+
+    def __call__(self, iteration: int, policy: Any, history: Any) -> None:
+        """Called after each iteration."""
+        self.seen += 1
+
+    def seconds(self, iterations: int) -> float:
+        """Of all of so many iterations, however many were done before this process began."""
+        return round((time.process_time() - self.began) * iterations / max(self.seen, 1), 1)
+
+
+def weights_folder(folder: Path) -> Path:
+    """The package's own records have their weights in the package's folder for them, others beside the record."""
+    return WEIGHTS if folder.resolve() == WEIGHTS.with_name("recorded").resolve() else folder
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,6 @@ the oracles on the same tasks.
 from __future__ import annotations
 
 import math
-import time
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -16,21 +15,20 @@ from typing import Any
 from torch import Tensor
 
 from ..algorithms.configs import RL2Config
-from ..algorithms.rl2 import RL2History, rl2
+from ..algorithms.rl2 import rl2
 from ..checkpoint import load, save
 from ..evaluate.curves import trial_returns
 from ..oracles.bandits import Rule, greedy, ots, play, random_arm, thompson, ucb1
 from ..oracles.gittins import gittins
 from ..policies.gru import GRUPolicy
 from ..policies.keyed import keyed
-from ..records.actors import WEIGHTS
 from ..records.results import total_steps
 from ..rng import generator
 from ..tasks.bandits import BernoulliBandit
 from ..tasks.base import TaskDistribution
 from ..tasks.navigation import GridGoal
 from ..types import Rollout, Task
-from .base import TEST_SEED, Experiment, budget
+from .base import TEST_SEED, Experiment, Stopwatch, budget, weights_folder
 
 #: A good discount of the Gittins index, and a good c of UCB1, for games of n pulls: about 1 / (1 - discount) = n.
 BEST = {10: (0.9, 0.1), 100: (0.99, 0.2), 250: (0.99, 0.2), 500: (0.999, 0.2)}
@@ -120,16 +118,11 @@ def train(
     policy = keyed(policy, gen) if keys else policy
     if start is not None:
         policy = GRUPolicy.from_params(load(weights / f"{start}.safetensors"))
-    began = time.perf_counter()
-    done: list[int] = []
-
-    def note(iteration: int, policy: GRUPolicy, history: RL2History) -> None:
-        done.append(iteration)
-
-    policy, history = rl2(tasks, policy, config, gen, note, checkpoint=state, every=100)
+    watch = Stopwatch()
+    policy, history = rl2(tasks, policy, config, gen, watch, checkpoint=state, every=100)
     if len(history.returns) < config.iterations:  # Ctrl-C: `rl2` has said so; half an agent is not to be recorded
         raise KeyboardInterrupt
-    seconds = (time.perf_counter() - began) * config.iterations / max(len(done), 1)  # as if done in one piece
+    seconds = watch.seconds(config.iterations)
     save(policy.params(), weights / f"{name}.safetensors")
     state.unlink(missing_ok=True)
     before = 0 if start is None else total_steps(start, folder)
@@ -140,7 +133,7 @@ def train(
         "hidden": policy.hidden,
         "seed": seed,
         **budget(history.steps, config.iterations, before),
-        "training_seconds": round(seconds, 1),
+        "training_seconds": seconds,
         "curve": [round(sum(h) / len(h), 3) for h in batched(history.returns, step)],
     }
 
@@ -148,11 +141,6 @@ def train(
 def batched(values: list[float], size: int) -> list[list[float]]:
     """The list, cut into pieces of a size."""
     return [values[i : i + size] for i in range(0, len(values), size)]
-
-
-def weights_folder(folder: Path) -> Path:
-    """The package's own records have their weights in the package's folder for them, others beside the record."""
-    return WEIGHTS if folder.resolve() == WEIGHTS.with_name("recorded").resolve() else folder
 
 
 def bandit_run(
