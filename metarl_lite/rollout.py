@@ -232,6 +232,7 @@ def _chance(
 ) -> Noise:
     """The noise that was given, or what `gen` draws."""
     if noise is not None:
+        check_like(Noise, "reset step action", noise=noise)
         drawn = tuple(noise.step.shape[:2])
         if drawn != (num_tasks, episodes):
             raise ValueError(

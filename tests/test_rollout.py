@@ -473,6 +473,14 @@ def test_what_is_not_what_it_should_be_is_refused_by_its_name(given: dict[str, A
             maml(given.get("tasks", POINT), given.get("policy", PLAIN), MAMLConfig(), generator(0))
 
 
+@pytest.mark.parametrize("noise", [generator(0), Noise, [1.0]])
+def test_what_is_no_noise_is_refused_with_what_draws_it(noise: Any) -> None:
+    with pytest.raises(
+        ValueError, match=r"noise is .*(draw_noise\(tasks, policy, num_tasks, episodes, gen\)|of it is)"
+    ):
+        rollout(POINT, PLAIN, tile(PLAIN.params(), 2), POINT.sample(2, generator(0)), 2, noise=noise)
+
+
 def test_maml_and_rl2_refuse_a_seed_and_each_other_s_policies_with_what_to_do() -> None:
     bandit, gen = BernoulliBandit(2, horizon=1), generator(0)
     memory: Any = GRUPolicy.for_tasks(bandit, gen, hidden=4)

@@ -271,15 +271,19 @@ def check_like(kind: type, needs: str, **values: object) -> None:
 INSTEAD = {
     "GRUPolicy": "; for a GRUPolicy there are rl2, trial and trial_returns",
     "MLPPolicy": "; for an MLPPolicy there are maml, rollout and adaptation_curve",
+    "Generator": "; a generator is passed as gen",
+}
+#: What makes an instance, where it is not the class itself.
+MAKES = {
+    "TaskDistribution": "make_tasks(name)",
+    "Noise": "draw_noise(tasks, policy, num_tasks, episodes, gen)",
 }
 
 
 def _made(kind: type) -> str:
     """How an instance of a kind is made, for a message."""
-    if kind is TaskDistribution:
-        return "make_tasks(name)"
     made = ".for_tasks(tasks, gen)" if hasattr(kind, "for_tasks") else "(...)"
-    return f"{kind.__name__}{made}"
+    return MAKES.get(kind.__name__, f"{kind.__name__}{made}")
 
 
 def index_task(task: Task, index: object) -> Task:
