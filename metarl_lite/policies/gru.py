@@ -167,7 +167,7 @@ class GRUPolicy(Policy):
 
     def remember(self, params: Params, memory: Tensor, x: Tensor) -> Tensor:
         """The actor's memory after one more input: `[N, H]` and `[N, I]` give `[N, H]`."""
-        return torch.gru_cell(x, memory, *weights_of(params, "actor"))
+        return through_time.cell(x, memory, weights_of(params, "actor"))
 
     def unroll(self, params: Params, inputs: Tensor) -> tuple[Tensor, Tensor]:
         """The memories of actor and critic after every input of whole trials: `[N, L, I]` gives two `[N, L, H]`.
