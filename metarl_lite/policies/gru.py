@@ -168,7 +168,7 @@ class GRUPolicy(Policy):
     def remember(self, params: Params, memory: Tensor, x: Tensor) -> Tensor:
         """The actor's memory after one more input: `[N, H]` and `[N, I]` give `[N, H]`."""
         try:
-            return torch.gru_cell(x, memory, *weights_of(params, "actor"))
+            return through_time.cell(x, memory, weights_of(params, "actor"))
         except RuntimeError:
             blame_types(self, params, x)
             raise

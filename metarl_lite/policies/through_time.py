@@ -25,11 +25,35 @@ import torch
 from torch import Tensor
 
 
+def cell(x: Tensor, memory: Tensor, weights: Sequence[Tensor]) -> Tensor:
+    """The memory after one more input, `[N, I]` and `[N, H]` to `[N, H]`.
+
+    torch's own has no rule for the transforms of `torch.func`: under these it is what its equations say.
+    """
+    if not torch._C._are_functorch_transforms_active():
+        after: Tensor = torch.gru_cell(x, memory, *weights)
+        return after
+    into, square, b, c = weights
+    (x_r, x_z, x_h), (r, z, u) = (
+        y.chunk(3, -1) for y in (x @ into.mT + b, memory @ square.mT + c)
+    )
+    r, z = torch.sigmoid(x_r + r), torch.sigmoid(x_z + z)
+    return torch.lerp(torch.tanh(x_h + r * u), memory, z)
+
+
 def plain(inputs: Tensor, weights: Sequence[Tensor]) -> Tensor:
     """The memories of `torch.gru` after each of the inputs, from an empty one: `[N, L, I]` to `[N, L, H]`."""
-    nothing = inputs.new_zeros(1, len(inputs), weights[1].shape[-1])
+    memory = inputs.new_zeros(len(inputs), weights[1].shape[-1])
+    if torch._C._are_functorch_transforms_active():
+        kept = []
+        for x in inputs.unbind(1):
+            memory = cell(x, memory, weights)
+            kept.append(memory)
+        return torch.stack(kept, 1)
     options = True, 1, 0.0, False, False, True  # biases; one layer; batch first
-    memories: Tensor = torch.gru(inputs, nothing, list(weights), *options)[0]
+    memories: Tensor = torch.gru(inputs, memory.unsqueeze(0), list(weights), *options)[
+        0
+    ]
     return memories
 
 

@@ -10,7 +10,7 @@ import torch.autograd.forward_ad as forward
 from torch import Tensor
 
 from metarl_lite import generator
-from metarl_lite.policies.through_time import plain, unroll
+from metarl_lite.policies.through_time import cell, plain, unroll
 
 F64 = torch.float64
 
@@ -80,6 +80,25 @@ def test_transforms_of_torch_pass_through_it() -> None:
         dual = [forward.make_dual(still[0], still[0]), *still[1:]]
         one, other = (forward.unpack_dual(f(dual[0], dual[1:])).tangent for f in (unroll, plain))
     torch.testing.assert_close(one, other, rtol=1e-9, atol=1e-9)
+
+
+@pytest.mark.filterwarnings("error")  # torch warns where it has no rule of its own
+def test_many_sets_of_weights_pass_through_it_at_once() -> None:
+    x, weights = case(3, 4)
+    gen = generator(2)
+    sets = [torch.stack([w.detach(), torch.randn(w.shape, generator=gen, dtype=F64)]) for w in weights]
+    still, memory = x.detach(), torch.randn(3, 4, generator=gen, dtype=F64)
+    several = torch.vmap(lambda *w: unroll(still, w))(*sets)
+    steps = torch.vmap(lambda *w: cell(still[:, 0], memory, w))(*sets)
+    slopes = torch.vmap(torch.func.grad(lambda w: unroll(still, [*(v[0] for v in sets[:3]), w]).square().sum()))
+    found = slopes(sets[3])
+    for i in range(2):
+        one = [w[i] for w in sets]
+        torch.testing.assert_close(several[i], plain(still, one), rtol=1e-12, atol=1e-12)
+        torch.testing.assert_close(steps[i], torch.gru_cell(still[:, 0], memory, *one), rtol=1e-12, atol=1e-12)
+        bias = one[3].clone().requires_grad_()
+        total = plain(still, [*(v[0] for v in sets[:3]), bias]).square().sum()
+        torch.testing.assert_close(found[i], torch.autograd.grad(total, bias)[0], rtol=1e-9, atol=1e-9)
 
 
 def test_a_mistake_is_named_by_torch() -> None:
