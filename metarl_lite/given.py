@@ -6,6 +6,7 @@ number. What is kept is Python's own, so that a configuration with numbers of nu
 
 from __future__ import annotations
 
+import inspect
 import math
 import numbers
 import os
@@ -106,14 +107,32 @@ def as_params(params: Any, such_as: str, empty: bool = False) -> dict[str, Tenso
     )
 
 
-def check_callable(**functions: Any) -> None:
-    """Refuses, by its name, what cannot be called: the name of a loss instead of the loss, say."""
+def check_callable(takes: str | None = None, /, **functions: Any) -> None:
+    """Refuses, by its name, what cannot be called: the name of a loss instead of the loss, say.
+
+    Args:
+        takes: what it is called with, in order, such as "policy params batch"; None: that is not looked at.
+        functions: by name.
+    """
     for name, function in functions.items():
         if not callable(function):
             raise ValueError(
                 f"{name} = {function!r}: a function is needed here, not "
                 f"{described(function)}."
             )
+        if takes is not None:
+            check_takes(name, function, takes.split())
+
+
+def check_takes(name: str, function: Any, takes: list[str]) -> None:
+    """Refuses, by its name, a function that does not take what it is called with."""
+    try:
+        inspect.signature(function).bind(*takes)
+    except ValueError:  # of a function in C that does not say what it takes
+        return
+    except TypeError as error:
+        called = f"{name} is called with ({', '.join(takes)})"
+        raise ValueError(f"{called}: {error}.") from None
 
 
 def check_result(result: Any, sizes: dict[str, int], who: str, remedy: str) -> Tensor:

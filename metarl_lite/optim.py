@@ -119,7 +119,7 @@ def conjugate_gradient(
 
     Source: Hestenes and Stiefel (1952), section 3.
     """
-    check_callable(product=product)
+    check_callable("vector", product=product)
     x, residual = torch.zeros_like(b), b.clone()
     direction, square = b.clone(), b @ b
     enough = tolerance * square

@@ -108,7 +108,7 @@ def _check_given(
     """Refuses, by its name, what no run can be led by."""
     check_positive(every=every)
     if callback is not None:
-        check_callable(callback=callback)
+        check_callable("iteration policy history", callback=callback)
     if checkpoint is not None:
         as_path(checkpoint=checkpoint)
     leg = integer(state.leg)

@@ -79,8 +79,9 @@ class NotSaved(OSError):
         cls, training: str, error: OSError, iteration: int, policy: Any, history: Any
     ) -> NotSaved:
         """The error as `training`, such as "maml", raises it."""
-        full_disk = error.errno in (errno.ENOSPC, errno.EDQUOT)
-        remedy = f"{'Make room, or choose' * full_disk or 'Choose'} another checkpoint."
+        remedy = "Choose another checkpoint."
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):  # the disk or a quota is full
+            remedy = "Make room, or choose another checkpoint."
         when = f"after {iteration} iterations"
         kept = (
             " What was trained is this error's .policy, the record its .history; "

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import inspect
 import json
 import math
 from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import asdict, replace
 from fractions import Fraction
+from functools import partial
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -28,6 +30,7 @@ from metarl_lite.given import (
     as_path,
     as_scores,
     check_result,
+    check_takes,
     integer,
     number,
     ordinary,
@@ -494,3 +497,95 @@ def test_a_path_in_any_form_is_one(tmp_path: Path) -> None:
     for wrong in (None, 3, "", ".", "/", b"a", True, "a\0b", Path()):
         with pytest.raises(ValueError, match=r'^file = .*: the name of a file is needed, such as file="run\.ck"\.$'):
             as_path(file=wrong)
+
+
+# --- What functions are called with -----------------------------------------------------------------------------------
+
+PLANE = m.PointGoal(horizon=3)
+WALKER = m.MLPPolicy.for_tasks(PLANE, m.generator(0))
+ARMS = m.make_tasks("bernoulli-bandit", horizon=2)
+GRID = m.make_tasks("grid-goal")
+PLAYER = m.GRUPolicy.for_tasks(ARMS, m.generator(0), hidden=4)
+
+
+def played() -> tuple[m.Params, m.Rollout]:
+    params = m.tile(WALKER.params(), 2)
+    return params, m.with_advantages(
+        m.rollout(PLANE, WALKER, params, PLANE.sample(2, m.generator(1)), 2, m.generator(2))
+    )
+
+
+def gym_family(**other: Any) -> m.GymTasks:
+    given: dict[str, Any] = {
+        "make_env": lambda: gymnasium.make("CartPole-v1"),
+        "set_task": lambda env, task: None,
+        "sample": lambda num_tasks, gen: {"gravity": torch.ones(num_tasks)},
+        "default_task": {"gravity": torch.tensor(9.8)},
+    }
+    return m.GymTasks(**(given | other))
+
+
+#: By the function's name: what it is called with, and who calls it.
+CALLED: dict[str, tuple[str, Callable[[Any], Any]]] = {
+    "loss_fn": ("policy, params, batch", lambda f: m.adapt(WALKER, *played(), f, lr=0.1)),
+    "score": (
+        "task, batch",
+        lambda f: m.trial_returns(ARMS, PLAYER, ARMS.sample(2, m.generator(0)), 2, m.generator(1), score=f),
+    ),
+    "callback": (
+        "iteration, policy, history",
+        lambda f: m.maml(PLANE, WALKER, m.MAMLConfig(iterations=1), m.generator(0), callback=f),
+    ),
+    "statistic": ("scores", lambda f: bootstrap_interval([1.0, 2.0, 4.0], m.generator(0), statistic=f)),
+    "rule": ("wins, losses, gen", lambda f: bandits.play(f, torch.rand(2, 3), 4, m.generator(0))),
+    "learn": ("values, where, reward", lambda f: two_rounds(f)),
+    "product": ("vector", lambda f: conjugate_gradient(f, torch.ones(2))),
+    "function": ("params", lambda f: finite_differences(f, {"w": torch.ones(2, dtype=F64)})),
+    "make_env": ("", lambda f: gym_family(make_env=f)),
+    "set_task": ("env, task", lambda f: gym_family(set_task=f)),
+    "sample": ("num_tasks, gen", lambda f: gym_family(sample=f)),
+}
+
+
+def two_rounds(learn: Any) -> Any:
+    tasks = m.make_tasks("two-step")
+    return play_two_step(tasks, tasks.sample(2, m.generator(0)), learn, False, m.generator(1))
+
+
+@pytest.mark.parametrize("name", sorted(CALLED))
+def test_a_function_that_takes_something_else_is_refused_before_it_is_called(name: str) -> None:
+    takes, call = CALLED[name]
+    with pytest.raises(ValueError, match=rf"^{name} is called with \({takes}\): missing a required argument: "):
+        call(lambda too, many, things, at, once: None)
+    if takes:
+        with pytest.raises(ValueError, match=rf"^{name} is called with \({takes}\): too many positional arguments"):
+            call(lambda: None)
+
+
+def test_rules_of_search_and_of_models_are_asked_too() -> None:
+    tasks = m.make_tasks("tabular-mdp")
+    for call in (
+        lambda f: grid.search_grid(GRID, GRID.sample(2, m.generator(0)), f, 1, m.generator(1)),
+        lambda f: posterior.learn_mdps(f, tasks, tasks.sample(2, m.generator(0)), 1, m.generator(1)),
+    ):
+        with pytest.raises(ValueError, match=r"^rule is called with \((search|belief), gen\): too many"):
+            call(lambda: None)
+
+
+def test_whatever_can_be_called_so_is_taken() -> None:
+    """Methods, partial functions, defaults, `*given`, callable objects, and functions in C that do not say."""
+
+    class Callback:
+        def __call__(self, *given: Any) -> None:
+            seen.append(len(given))
+
+        def method(self, i: int, policy: Any, history: Any, more: int = 0) -> None:
+            self(i, policy, history)
+
+    seen: list[int] = []
+    for callback in (Callback(), Callback().method, partial(Callback().method, more=1), lambda *given: seen.append(3)):
+        m.maml(PLANE, WALKER, m.MAMLConfig(iterations=1, num_tasks=2, episodes=2), m.generator(0), callback=callback)
+    assert seen == [3] * 4
+    with pytest.raises(ValueError, match="no signature"):
+        inspect.signature(max)
+    check_takes("rule", max, ["belief", "gen"])

@@ -67,7 +67,7 @@ def adapt(
     """
     params = learnable(params)
     rates, num_tasks = rates_of(params, lr), tasks_of(params)
-    check_callable(loss_fn=loss_fn)
+    check_callable("policy params batch", loss_fn=loss_fn)
     loss = check_losses(loss_fn(policy, params, batch), num_tasks)  # [N]
     check_loss(loss, "before an inner step")
     grads = torch.autograd.grad(

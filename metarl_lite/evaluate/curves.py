@@ -118,7 +118,7 @@ def trial_returns(
     Raises:
         ValueError: if these are no tasks of the family, or the score is not one number for each task and episode.
     """
-    check_callable(score=score)
+    check_callable("task batch", score=score)
     check_fit(tasks, policy, GRUPolicy)
     num_tasks, (chunk,) = count_tasks(tasks, task), counts(chunk=chunk)
     params, scores = {name: p.detach() for name, p in policy.params().items()}, []

@@ -78,7 +78,7 @@ def bootstrap_interval(
     Source: Efron (1979); Agarwal et al. (2021) for its use in RL.
     """
     scores, (resamples,) = _seeds_by_tasks(scores, level), counts(resamples=resamples)
-    check_callable(statistic=statistic)
+    check_callable("scores", statistic=statistic)
     check_generator(gen)
     seeds, num_tasks = scores.shape
     # [B, S]

@@ -86,7 +86,7 @@ def play_two_step(
 
     Source: Daw et al. (2011).
     """
-    check_callable(learn=learn)
+    check_callable("values where reward", learn=learn)
     count, seen = len(task["good"]), []
     values = torch.full((count, 2), 0.5, dtype=tasks.dtype)
     # [N, 2] where each action commonly leads

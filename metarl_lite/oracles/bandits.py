@@ -150,7 +150,7 @@ def play(rule: Rule, probabilities: Tensor, pulls: int, gen: torch.Generator) ->
         pulls: how many; one pull is one episode.
         gen: draws the rewards, and what the rule needs.
     """
-    check_callable(rule=rule)
+    check_callable("wins losses gen", rule=rule)
     (pulls,), paid = counts(pulls=pulls), []
     wins = losses = torch.zeros_like(probabilities)
     for _ in range(pulls):

@@ -214,7 +214,7 @@ def search_grid(
     The agent moves towards the cell that its rule names. Where two moves are equally short, it tosses a coin.
     """
     check_positive(episodes=episodes)
-    check_callable(rule=rule)
+    check_callable("search gen", rule=rule)
     check_like(GridGoal, "size goals", tasks=tasks)
     count, size = len(task["goal"]), tasks.size
     possible = torch.zeros(count, size**2, dtype=torch.bool)

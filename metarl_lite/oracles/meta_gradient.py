@@ -89,7 +89,7 @@ def finite_differences(
     Returns:
         The slopes, shaped like `params`.
     """
-    check_callable(function=function)
+    check_callable("params", function=function)
     slopes = {
         name: torch.zeros_like(p, requires_grad=False) for name, p in params.items()
     }

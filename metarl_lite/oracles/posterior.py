@@ -89,7 +89,7 @@ def learn_mdps(
 
     Source: Duan et al. (2016), section 3.2.
     """
-    check_callable(rule=rule)
+    check_callable("belief gen", rule=rule)
     _check(tasks, task, episodes, epsilon)
     count, each = len(task["rewards"]), torch.arange(len(task["rewards"]))
     belief = Belief(

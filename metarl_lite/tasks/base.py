@@ -150,14 +150,11 @@ class TaskDistribution(ABC):
             expected = (*lead, *trailing)
             leaf = task[name]
             if not isinstance(leaf, Tensor) or tuple(leaf.shape) != expected:
-                got = (
-                    tuple(leaf.shape)
-                    if isinstance(leaf, Tensor)
-                    else type(leaf).__name__
-                )
+                got = f"is of type {type(leaf).__name__}, but a tensor of shape"
+                if isinstance(leaf, Tensor):
+                    got = f"has shape {tuple(leaf.shape)}, but"
                 raise ValueError(
-                    f"task[{name!r}] of {self.name} has shape {got}, but {expected} "
-                    "was expected"
+                    f"task[{name!r}] of {self.name} {got} {expected} was expected"
                     + (
                         f" for a batch of {num_tasks} tasks"
                         if lead

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ..given import counts
+from ..given import check_callable, counts
 from ..types import Task
 from .base import TaskDistribution, check_positive, digest
 from .gym_copies import Copy, Environment, Pool, SetTask
@@ -73,13 +73,9 @@ class GymTasks(TaskDistribution):
         repeatable: bool = True,
     ) -> None:
         self._make_env, self._set_task, self._sample = make_env, set_task, sample
-        for what, value in (
-            ("make_env", make_env),
-            ("set_task", set_task),
-            ("sample", sample),
-        ):
-            if not callable(value):
-                raise ValueError(f"{what} = {value!r}: a function is needed.")
+        check_callable("", make_env=make_env)
+        check_callable("env task", set_task=set_task)
+        check_callable("num_tasks gen", sample=sample)
         self._default = as_default(default_task)
         self.task_shape = {
             key: tuple(leaf.shape) for key, leaf in self._default.items()

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ..given import integer, real
+from ..given import check_takes, integer, real
 from ..types import Task
 from .base import TaskDistribution
 
@@ -77,13 +77,7 @@ def check_signatures(tasks: TaskDistribution) -> None:
     """Refuses a method that does not take what it is called with."""
     for name in ("sample", "reset", "step", "observe"):
         takes = list(inspect.signature(getattr(TaskDistribution, name)).parameters)[1:]
-        try:
-            inspect.signature(getattr(tasks, name)).bind(*takes)
-        except TypeError as error:
-            raise ValueError(
-                f"{type(tasks).__name__}.{name} is called with ({', '.join(takes)}): "
-                f"{error}."
-            ) from None
+        check_takes(f"{type(tasks).__name__}.{name}", getattr(tasks, name), takes)
 
 
 @dataclass(frozen=True)

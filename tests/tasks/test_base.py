@@ -188,7 +188,7 @@ def test_a_wrong_task_is_refused_with_leaf_shape_and_remedy(name: str) -> None:
         tasks.check_task({"nothing": torch.zeros(3)}, 3)
     with pytest.raises(ValueError, match="got list"):
         tasks.check_task([1, 2], 3)  # type: ignore[arg-type]
-    with pytest.raises(ValueError, match=rf"{leaf}.*shape list"):
+    with pytest.raises(ValueError, match=rf"{leaf}.*is of type list, but a tensor of shape \({shape[0]}"):
         tasks.check_task({**task, leaf: task[leaf].tolist()}, 3)
     broken = task[leaf].clone().double()
     broken.view(-1)[0] = float("nan")

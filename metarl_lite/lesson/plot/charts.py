@@ -233,7 +233,7 @@ def animate(
         ValueError: the alt text is too short, or there is no frame.
     """
     require_alt(alt)
-    check_callable(draw=draw)
+    check_callable("axes frame", draw=draw)
     count = integer(frames)
     items = list(frames if count is None else range(count))  # type: ignore[arg-type]
     if not items:
