@@ -91,6 +91,19 @@ def test_a_package_that_is_missing_or_too_old_is_replaced_without_a_restart(tmp_
     assert after == "99.0.0 True"
 
 
+def test_a_clone_beside_the_notebook_is_not_the_package(tmp_path: Path) -> None:
+    """A folder `metarl_lite`, as `git clone` makes it: Python imports it, and nothing is in it."""
+    beside = tmp_path / "beside"
+    (beside / "metarl_lite" / "book").mkdir(parents=True)
+    site = tmp_path / "site"
+    site.mkdir()
+    done = run(site, f"sys.path.insert(0, {str(beside)!r})\n" + setup_cell(release="0.4.0") + AFTERWARDS)
+    assert done.returncode == 0, done.stderr
+    command, after = done.stdout.splitlines()
+    assert command.endswith("@v0.4.0")
+    assert after == "99.0.0 True"
+
+
 @pytest.mark.parametrize("before", ["0.4.0", "0.4.1", "0.10.0", "1.0.0.dev0"])
 def test_a_package_of_the_page_or_newer_stays(tmp_path: Path, before: str) -> None:
     old_package(tmp_path, before)

@@ -33,7 +33,7 @@ if lacking:
                       f"%pip install {{' '.join(lacking)}}, then restart the kernel")
 try:
     import metarl_lite
-    ready = Version(metarl_lite.__version__) >= Version("{version}")
+    ready = Version(getattr(metarl_lite, "__version__", "0")) >= Version("{version}")
 except ImportError:
     ready = False
 if not ready:  # on Colab, say

@@ -6,7 +6,7 @@ Source: Finn, Abbeel and Levine (2017), algorithm 3.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -44,7 +44,8 @@ def adapt(
     constant, and the outer gradient through the step is the first-order one.
 
     A parameter that the loss does not use stays as it is. So does one that requires no gradient, a frozen layer; but
-    where none of them requires one, as after `load`, all of them move.
+    where none of them requires one, as after `load`, all of them move. Under the transforms of `torch.func`, which do
+    not ask what requires a gradient, all move that have a rate, and nothing is said of a loss that is not finite.
 
     Args:
         policy: the network.
@@ -68,19 +69,37 @@ def adapt(
     params = learnable(params)
     rates, num_tasks = rates_of(params, lr), tasks_of(params)
     check_callable("policy params batch", loss_fn=loss_fn)
-    loss = check_losses(loss_fn(policy, params, batch), num_tasks)  # [N]
-    check_loss(loss, "before an inner step")
-    grads = torch.autograd.grad(
-        loss.sum(), [params[name] for name in rates],
-        create_graph=create_graph, allow_unused=True,
-    )  # fmt: skip
-    check_used(grads)
+
+    def losses(moving: Params) -> Tensor:
+        return check_losses(loss_fn(policy, params | moving, batch), num_tasks)  # [N]
+
+    grads = gradient(losses, {name: params[name] for name in rates}, create_graph)
     steps = {
         name: rate * g
         for (name, rate), g in zip(rates.items(), grads, strict=True)
         if g is not None
     }
     return {name: p - steps[name] if name in steps else p for name, p in params.items()}
+
+
+def gradient(
+    losses: Callable[[Params], Tensor], params: Params, create_graph: bool
+) -> tuple[Tensor | None, ...]:
+    """The gradient of the sum of losses `[N]`, for each parameter in order; None where they do not use it.
+
+    Under a transform of `torch.func` that is again such a transform: autograd would see no more than the innermost
+    one's tensors, and take all others for unused.
+    """
+    if torch._C._are_functorch_transforms_active():
+        found = torch.func.grad(lambda moving: losses(moving).sum())(params).values()
+        return tuple(g if create_graph else g.detach() for g in found)
+    loss = losses(params)
+    check_loss(loss, "before an inner step")
+    grads = torch.autograd.grad(
+        loss.sum(), list(params.values()), create_graph=create_graph, allow_unused=True
+    )
+    check_used(grads)
+    return grads
 
 
 def learnable(params: Params) -> Params:
@@ -90,6 +109,8 @@ def learnable(params: Params) -> Params:
         ValueError: if these are no parameters.
     """
     params = as_params(params, "tile(policy.params(), num_tasks)")
+    if torch._C._are_functorch_transforms_active():
+        return params
     params = {
         name: p.detach() if severed(p) else ordinary(p) for name, p in params.items()
     }
@@ -130,7 +151,7 @@ def rates_of(params: Params, lr: float | Tensor | Rates) -> Rates:
     rates = {
         name: _rate(name, rate, params[name])
         for name, rate in given.items()
-        if params[name].requires_grad
+        if params[name].requires_grad or torch._C._are_functorch_transforms_active()
     }
     if not rates:
         raise ValueError(

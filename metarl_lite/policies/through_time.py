@@ -95,34 +95,51 @@ class _Unrolled(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, grads: Tensor) -> tuple[Tensor | None, ...]:
         *given, kept, memories = ctx.saved_tensors
-        inputs, into, square, *_ = given
-        wanted = ctx.needs_input_grad
-        if torch.is_grad_enabled():  # a second derivative may follow: see `plain`
-            of = [x for x, needed in zip(given, wanted, strict=True) if needed]
-            found = torch.autograd.grad(
-                plain(given[0], given[1:]), of, grads, create_graph=True
-            )
-            parts = iter(found)
-            return tuple(next(parts) if needed else None for needed in wanted)
-        moved = _carried(grads.transpose(0, 1), kept, memories[:-1], square)
-        moved = moved.flatten(0, 1)  # [L N, 4 H]: at a_r, a_z, u and a
-        size = square.shape[1]
-        at_memory = moved[:, : 3 * size]
-        at_read = torch.cat([moved[:, : 2 * size], moved[:, 3 * size :]], 1)
-        steps = inputs.transpose(0, 1).reshape(len(moved), -1)
-        for_inputs = None
-        if wanted[0]:
-            for_inputs = (at_read @ into).view(*kept.shape[:2], -1).transpose(0, 1)
-        before = memories[:-1].flatten(0, 1)
-        total = moved.sum(0)
-        bias = torch.cat([total[: 2 * size], total[3 * size :]])
-        return (
-            for_inputs,
-            at_read.mT @ steps,
-            at_memory.mT @ before,
-            bias,
-            total[: 3 * size],
-        )
+        again, wanted = torch.is_grad_enabled(), ctx.needs_input_grad
+        if not again:
+            inputs, into, square, *_ = given
+            try:
+                return _gradients(
+                    grads, wanted[0], inputs, into, square, kept, memories
+                )
+            except RuntimeError:
+                pass  # many gradients at once (`vectorize=True`) do not go in place
+        of = [x for x, needed in zip(given, wanted, strict=True) if needed]
+        with torch.enable_grad():
+            slow = plain(given[0], given[1:])
+        # with a graph where a second derivative may follow
+        parts = iter(torch.autograd.grad(slow, of, grads, create_graph=again))
+        return tuple(next(parts) if needed else None for needed in wanted)
+
+
+def _gradients(
+    grads: Tensor,
+    for_inputs_too: bool,
+    inputs: Tensor,
+    into: Tensor,
+    square: Tensor,
+    kept: Tensor,
+    memories: Tensor,
+) -> tuple[Tensor | None, ...]:
+    """The gradients of the inputs, if they are asked for, and of the four weights."""
+    moved = _carried(grads.transpose(0, 1), kept, memories[:-1], square)
+    moved = moved.flatten(0, 1)  # [L N, 4 H]: at a_r, a_z, u and a
+    size = square.shape[1]
+    at_memory = moved[:, : 3 * size]
+    at_read = torch.cat([moved[:, : 2 * size], moved[:, 3 * size :]], 1)
+    steps = inputs.transpose(0, 1).reshape(len(moved), -1)
+    for_inputs = None
+    if for_inputs_too:
+        for_inputs = (at_read @ into).view(*kept.shape[:2], -1).transpose(0, 1)
+    before, total = memories[:-1].flatten(0, 1), moved.sum(0)
+    bias = torch.cat([total[: 2 * size], total[3 * size :]])
+    return (
+        for_inputs,
+        at_read.mT @ steps,
+        at_memory.mT @ before,
+        bias,
+        total[: 3 * size],
+    )
 
 
 def _carried(grads: Tensor, kept: Tensor, before: Tensor, square: Tensor) -> Tensor:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import importlib
 from fractions import Fraction
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -19,12 +20,13 @@ from metarl_lite.algorithms.maml import maml, meta_gradient
 from metarl_lite.algorithms.outer import readapt
 from metarl_lite.checkpoint import load, save
 from metarl_lite.evaluate.curves import adaptation_curve
-from metarl_lite.losses import LOSSES, policy_gradient
+from metarl_lite.losses import LOSSES, dice, linearised, policy_gradient
 from metarl_lite.oracles.meta_gradient import finite_differences
 from metarl_lite.policies.base import tile
 from metarl_lite.policies.mlp import MLPPolicy
+from metarl_lite.returns import with_advantages
 from metarl_lite.rng import generator, normal
-from metarl_lite.rollout import draw_noise
+from metarl_lite.rollout import draw_noise, rollout
 from metarl_lite.tasks.bandits import BernoulliBandit
 from metarl_lite.tasks.base import TaskDistribution
 from metarl_lite.tasks.navigation import PointGoal
@@ -234,6 +236,56 @@ def test_what_a_loss_does_not_use_stays() -> None:
     moved = one_step(params=given, loss_fn=lambda policy, params, batch: params["w1"].square().sum((1, 2)))
     assert torch.equal(moved["w1"], given["w1"] - 0.5 * (2 * given["w1"]))
     assert all(moved[name] is p for name, p in given.items() if name != "w1")
+
+
+@pytest.mark.parametrize("loss_fn", [policy_gradient, dice, linearised])
+@pytest.mark.parametrize("name", ["w0", "b1", "log_std"])
+def test_a_step_is_the_same_under_every_transform_of_torch(loss_fn: Any, name: str) -> None:
+    """One leaf under the transform, the others apart from it: the return after a step, and its derivatives."""
+    gen = generator(3)
+    tasks = PointGoal(horizon=4, dtype=torch.float64)
+    policy = MLPPolicy.for_tasks(tasks, gen, hidden=(3,))
+    theta = policy.params()
+    batch = with_advantages(rollout(tasks, policy, tile(theta, 2), tasks.sample(2, gen), 3, gen))
+    fixed = {n: p.detach() for n, p in theta.items()}
+
+    def after(w: Tensor, others: Params = fixed) -> Tensor:
+        adapted = adapt(policy, tile(others | {name: w}, 2), batch, loss_fn, 0.1)
+        return loss_fn(policy, adapted, batch).mean()
+
+    at, close = theta[name], partial(torch.testing.assert_close, rtol=1e-9, atol=1e-9)
+    value = after(at, theta)
+    (slope,) = torch.autograd.grad(value, at)
+    curvature = torch.autograd.functional.hessian(lambda w: after(w, theta), at.detach())
+    still = at.detach()
+    # those of `theta` require gradients of autograd, which no transform looks at; those of `fixed` do not
+    for others in (theta, fixed):
+        found, again = torch.func.grad_and_value(after)(still, others)
+        close(again.detach(), value.detach())
+        close(found.detach(), slope)
+    tangent = torch.randn(still.shape, generator=gen, dtype=torch.float64)
+    close(torch.func.jvp(after, (still,), (tangent,))[1], (slope * tangent).sum())
+    close(torch.func.jacrev(after)(still), slope)
+    close(torch.func.jacfwd(after)(still), slope)
+    close(torch.func.hessian(after)(still), curvature)
+    two = torch.stack([still + 0.1, still])
+    close(torch.vmap(after)(two)[1], value.detach())
+    close(torch.vmap(torch.func.grad(after))(two)[1], slope)
+
+
+def test_a_first_order_step_is_a_constant_under_transforms_too() -> None:
+    policy = MLPPolicy(1, 1, generator(0), hidden=())
+    batch = Rollout(*(torch.zeros(1) for _ in range(6)))
+
+    def after(w: Tensor, create_graph: bool) -> Tensor:
+        params = {"w0": w.reshape(1, 1, 1)}
+        adapted = adapt(policy, params, batch, lambda policy, params, batch: params["w0"].pow(4).sum((1, 2)), 0.1,
+                        create_graph)  # fmt: skip
+        return adapted["w0"].sum()
+
+    w = torch.tensor(2.0, dtype=torch.float64)
+    assert torch.func.grad(lambda w: after(w, True))(w).item() == pytest.approx(1 - 0.1 * 12 * 4)
+    assert torch.func.grad(lambda w: after(w, False))(w).item() == 1
 
 
 def test_a_frozen_layer_and_one_that_is_not_used_have_no_meta_gradient() -> None:

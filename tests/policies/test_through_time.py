@@ -8,6 +8,7 @@ import pytest
 import torch
 import torch.autograd.forward_ad as forward
 from torch import Tensor
+from torch.autograd.functional import hessian, jacobian
 
 from metarl_lite import generator
 from metarl_lite.policies.through_time import cell, plain, unroll
@@ -99,6 +100,22 @@ def test_many_sets_of_weights_pass_through_it_at_once() -> None:
         bias = one[3].clone().requires_grad_()
         total = plain(still, [*(v[0] for v in sets[:3]), bias]).square().sum()
         torch.testing.assert_close(found[i], torch.autograd.grad(total, bias)[0], rtol=1e-9, atol=1e-9)
+
+
+def test_many_gradients_at_once_are_those_one_by_one() -> None:
+    x, weights = case(3, 4)
+    still = [w.detach() for w in (x, *weights)]
+    for place, value in enumerate(still):
+
+        def memories(z: Tensor, quick: bool, place: int = place) -> Tensor:
+            given = [*still[:place], z, *still[place + 1 :]]
+            return (unroll if quick else plain)(given[0], given[1:]).sum((0, 1))
+
+        one = jacobian(lambda z: memories(z, True), value, vectorize=True)
+        torch.testing.assert_close(one, jacobian(lambda z: memories(z, False), value), rtol=1e-9, atol=1e-9)
+        two = hessian(lambda z: memories(z, True).square().sum(), value, vectorize=True)
+        wanted = hessian(lambda z: memories(z, False).square().sum(), value)
+        torch.testing.assert_close(two, wanted, rtol=1e-9, atol=1e-9)
 
 
 def test_a_mistake_is_named_by_torch() -> None:
