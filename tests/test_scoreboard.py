@@ -16,8 +16,8 @@ import torch
 
 from metarl_lite.algorithms import configs
 from metarl_lite.algorithms.actor_critic import STEPS
-from metarl_lite.algorithms.configs import ALGORITHMS, UPDATES
-from metarl_lite.algorithms.maml import OUTER
+from metarl_lite.algorithms.configs import ALGORITHMS, UPDATES, MAMLConfig
+from metarl_lite.algorithms.maml import OUTER, meta_gradient
 from metarl_lite.evaluate.intervals import t_quantile
 from metarl_lite.experiments import EXPERIMENTS, contenders, scoreboard
 from metarl_lite.experiments.base import TEST_SEED
@@ -28,10 +28,14 @@ from metarl_lite.losses import LOSSES
 from metarl_lite.oracles import bandits, bayes, gittins, grid, posterior
 from metarl_lite.policies.belief import BeliefPolicy
 from metarl_lite.policies.gru import GRUPolicy
+from metarl_lite.policies.mlp import MLPPolicy
 from metarl_lite.records.results import recorded
-from metarl_lite.tasks import PointGoal
+from metarl_lite.rng import generator
+from metarl_lite.rollout import draw_noise
+from metarl_lite.tasks import GridGoal, PointGoal, make_tasks
 from tools import scoreboard as page
 
+F64 = torch.float64
 JOINT = 0.01  # the chance that a sound board fails a test of all its cells
 RECORD = recorded("scoreboard")
 FRESH = TEST_SEED + 500  # of other test tasks than the record's
@@ -176,6 +180,44 @@ def test_training_has_its_steps() -> None:
     for key, cell in summary(RECORD).items():
         trained = key[0] in {name for name in ROWS if name.startswith(("from", "RL", "task inf")) or "MAML" in name}
         assert (cell.steps > 0) == (trained or key[0] in ("Reptile", "ANIL", "Meta-SGD")), key
+
+
+def test_what_the_page_says_of_the_record() -> None:
+    board = summary(RECORD)
+
+    def at(row: str, column: str) -> float:
+        return board[row, column].share
+
+    for column in ("arms", "pair"):
+        one, other = board["MAML", column].shares, board["FOMAML", column].shares
+        assert one == other == board["ANIL", column].shares
+        assert board["MAML, DiCE", column].shares == board["MAML, LVC", column].shares != one
+        assert abs(at("MAML", column) - at("from scratch", column)) < 0.05
+        assert min(at("RL², A2C", column), at("RL², PPO", column)) > 0.97
+    steps = [row for row in ROWS if row in ("MAML", "FOMAML", "Reptile", "ANIL", "Meta-SGD") or row[:5] == "MAML,"]
+    assert len(steps) == 9
+    assert at("RL², PPO", "plane") > max(at(row, "plane") for row in steps)
+    assert min(at("RL², A2C", "rounds"), at("RL², PPO", "rounds"), at("RL², PPO", "grid")) > 0.98
+    assert at("RL², A2C", "eleven") < at("RL², PPO", "eleven") < at("task inference", "eleven")
+    assert board["RL², A2C", "eleven"].steps == board["RL², PPO", "eleven"].steps
+    assert board["RL², PPO", "plane"].steps < board["RL², A2C", "plane"].steps / 2
+    assert at("task inference", "plane") < at("RL², PPO", "plane") / 2
+    assert at("RL², PPO", "mdps") < at("RL², A2C", "mdps")
+
+
+def test_with_one_state_and_one_layer_there_is_no_second_order() -> None:
+    """Autograd's meta-gradient and the first-order one: equal on a bandit, not on a grid."""
+    for tasks, equal in ((make_tasks("bernoulli-bandit", horizon=1, dtype=F64), True), (GridGoal(dtype=F64), False)):
+        gen = generator(0)
+        policy = MLPPolicy.for_tasks(tasks, gen, hidden=())
+        theta, found = policy.params(), {}
+        task = tasks.sample(3, gen)
+        config = MAMLConfig(num_tasks=3, episodes=8, inner_lr=1.0)
+        noise = [draw_noise(tasks, policy, 3, 8, gen) for _ in range(2)]
+        for algorithm in ("maml", "fomaml"):
+            grads = meta_gradient(tasks, policy, theta, task, replace(config, algorithm=algorithm), noise)[0]
+            found[algorithm] = torch.cat([g.flatten() for g in grads.values()])
+        assert torch.allclose(found["maml"], found["fomaml"], rtol=1e-9, atol=1e-12) == equal
 
 
 def test_numbers_of_other_records_are_theirs() -> None:
