@@ -243,13 +243,15 @@ def player(
         params: its parameters, if not its own: those of one task, `{name: p[0] for name, p in adapted.items()}`, or of
             an `MLPPolicy` one set for each world of a batch, `[N, ...]`.
         env: the environment, if it is gymnasium's, single or a vector. Then observations and actions are brought to its
-            spaces (one-hot, flat; clipped to its box; the pendulum's 2 N m are 1), and where a vector resets its
-            members by itself, one step after their ends, the memory sleeps through that step. Without it they are the
-            policy's own numbers.
+            spaces (one-hot, flat; clipped to its box), and where a vector resets its members by itself, one step after
+            their ends, the memory sleeps through that step. Without it they are the policy's own numbers. In one of
+            our environments the policy's actions are in its family's units (the pendulum's 2 N m are 1 in its box),
+            under gymnasium's `ClipAction` and `RescaleAction`, too.
         gen: draws the actions; one with the seed 0 unless given.
 
     Raises:
-        ValueError: for parameters of another network, or an environment whose spaces are not the policy's.
+        ValueError: for parameters of another network, or an environment whose spaces are not the policy's, or whose
+            wrappers change the actions in a way that cannot be followed back.
     """
     if isinstance(policy, type):
         check_kind(Policy, policy=policy)

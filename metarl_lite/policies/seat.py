@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import math
+from itertools import pairwise
 from typing import Any
 
 import gymnasium
 import numpy as np
 import torch
 from gymnasium.spaces import Box, Discrete
-from gymnasium.vector import AutoresetMode, VectorEnv
+from gymnasium.vector import AutoresetMode, VectorEnv, VectorWrapper
+from gymnasium.wrappers import ClipAction, RescaleAction
 from torch import Tensor
 
 from ..tasks.base import TaskDistribution
@@ -19,11 +21,15 @@ from .base import Policy
 class Seat:
     """What a policy must know of the environment that it plays in; with none, numbers pass as they are.
 
+    Where one of our environments is inside, the policy acts in the units of its family, and the outermost box gets what
+    the wrappers turn into that. Where none is, the policy acts in the outermost box itself.
+
     Attributes:
         resets_itself: whether members begin anew by themselves, in a step of their own (`AutoresetMode.NEXT_STEP`).
 
     Raises:
-        ValueError: if the environment's spaces are not of the policy's sizes and kind.
+        ValueError: if the environment's spaces are not of the policy's sizes and kind, or a wrapper changes the box of
+            one of our environments in a way that cannot be followed back.
     """
 
     def __init__(self, policy: Policy, env: Any = None) -> None:
@@ -31,7 +37,9 @@ class Seat:
         self.lead: tuple[int, ...] | None = None  # of observations; None: any
         self.seen: Any = None  # spaces, of one world
         self.taken: Any = None
-        self.resets_itself, self.unit, self.clips = False, 1.0, True
+        self.resets_itself, self.unit = False, 1.0
+        self.edge: Box | None = None  # of the innermost actions; None: not clipped
+        self.rescaled: list[tuple[Tensor, Tensor]] = []  # (a - zero) / slope, in turn
         if env is None:
             return
         self.name = str(env)
@@ -49,13 +57,33 @@ class Seat:
                 "needed, single or a vector, or none."
             )
         self._check(policy)
-        first = getattr(env.unwrapped, "envs", [env])[0].unwrapped
-        tasks = getattr(first, "tasks", None)
-        if isinstance(tasks, TaskDistribution) and isinstance(self.taken, Box):
-            # The edge of the box is the family's limit, if it has one.
-            self.clips = math.isfinite(tasks.action_limit)
-            if self.clips:
-                self.unit = tasks.action_limit / float(self.taken.high.flat[0])
+        if isinstance(self.taken, Box):
+            self.edge = self.taken
+            self._find_units(_layers(env))
+
+    def _find_units(self, layers: list[Any]) -> None:
+        """Notes how an action in the family's units becomes one of the outermost box, if a family is inside."""
+        tasks, inner = getattr(layers[-1], "tasks", None), _actions(layers[-1])
+        if not isinstance(tasks, TaskDistribution) or tasks.discrete:
+            return
+        # The edge of the family's own box is its limit, if it has one.
+        self.edge = inner if math.isfinite(tasks.action_limit) else None
+        if self.edge is not None:
+            self.unit = tasks.action_limit / float(inner.high.flat[0])
+        for inside, layer in pairwise(reversed(layers)):
+            old, new = _actions(inside), _actions(layer)
+            wrapper = getattr(layer, "wrapper", layer)  # of a vector: of each member
+            if isinstance(wrapper, RescaleAction):
+                zero, one = (wrapper.func(np.full(new.shape, x)) for x in (0.0, 1.0))
+                slope = torch.as_tensor(one - zero)
+                self.rescaled.append((torch.as_tensor(zero), slope))
+            elif not isinstance(wrapper, ClipAction) and not _same(old, new):
+                raise ValueError(
+                    f"{type(wrapper).__name__} in {self.name} changes the actions from "
+                    f"{old} to {new}; a player can follow ClipAction and RescaleAction "
+                    "only. Play in what it wraps, env=env.env; or, if the policy was "
+                    "trained in these actions, without env: player(policy)."
+                )
 
     def _check(self, policy: Policy) -> None:
         for space, which in ((self.seen, "observation"), (self.taken, "action")):
@@ -110,16 +138,57 @@ class Seat:
         if isinstance(self.taken, Discrete):
             action = action + int(self.taken.start)
         if isinstance(self.taken, Box):
-            action = action.reshape(*action.shape[:-1], *self.taken.shape) / self.unit
-            if self.clips:
-                low, high = map(torch.from_numpy, (self.taken.low, self.taken.high))
-                action = torch.clamp(action, low.to(action), high.to(action))
+            action = self._in_box(action.reshape(*action.shape[:-1], *self.taken.shape))
         if isinstance(like, Tensor):
             return action.to(like.device)
         array = action.cpu().numpy()
         if isinstance(self.taken, Box):
             array = array.astype(self.taken.dtype)
         return array[()]  # a number, where it is one
+
+    def _in_box(self, action: Tensor) -> Tensor:
+        """The point of the outermost box that reaches the innermost environment as this action."""
+        action = action / self.unit
+        if self.edge is not None:
+            action = _clipped(action, self.edge)
+        for zero, slope in self.rescaled:
+            action = (action - zero.to(action)) / slope.to(action)
+        # rounding may have led beyond it
+        return action if self.edge is None else _clipped(action, self.taken)
+
+
+def _layers(env: Any) -> list[Any]:
+    """An environment and what it wraps, outermost first; a vector of single ones wraps its first member."""
+    layers = [env]
+    while True:
+        env = layers[-1]
+        if isinstance(env, gymnasium.Wrapper | VectorWrapper):
+            layers.append(env.env)
+        elif members := getattr(env, "envs", None):
+            layers.append(members[0])
+        elif makers := getattr(env, "env_fns", None):  # the members are elsewhere
+            layers.append(makers[0]())
+            layers[-1].close()
+        else:
+            return layers
+
+
+def _actions(env: Any) -> Any:
+    """The space of one action."""
+    vector = isinstance(env, VectorEnv)
+    return env.single_action_space if vector else env.action_space
+
+
+def _same(box: Box, space: Any) -> bool:
+    """Whether a space is a box of the same bounds, of whatever type."""
+    return isinstance(space, Box) and all(
+        np.array_equal(*pair) for pair in ((box.low, space.low), (box.high, space.high))
+    )
+
+
+def _clipped(action: Tensor, box: Box) -> Tensor:
+    low, high = map(torch.from_numpy, (box.low, box.high))
+    return torch.clamp(action, low.to(action), high.to(action))
 
 
 def _as_tensor(observation: Any) -> Tensor:

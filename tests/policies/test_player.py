@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from functools import partial
 from typing import Any
 
 import gymnasium
@@ -301,6 +302,80 @@ def test_in_gymnasiums_own_worlds_it_acts_as_it_did_on_them(name: str) -> None:
             t += 1
         assert t == batch.mask[0, e].sum()
     tasks.close()
+
+
+RESCALED: dict[str, Any] = {
+    "none": lambda wrappers, env: env,
+    "clipped": lambda wrappers, env: wrappers.ClipAction(env),
+    "lopsided": lambda wrappers, env: wrappers.RescaleAction(env, 0, 1),
+    "rescaled, then clipped": lambda wrappers, env: wrappers.ClipAction(wrappers.RescaleAction(env, -3, 7)),
+    "clipped, then rescaled": lambda wrappers, env: wrappers.RescaleAction(
+        wrappers.ClipAction(env), np.float32(-np.inf), np.float32(np.inf)
+    ),
+    "twice": lambda wrappers, env: wrappers.RescaleAction(wrappers.RescaleAction(env, -1, 3), -2, 0),
+}
+FAR = [0.4, -0.7, 50.0]  # standard deviations: within the box, and beyond
+
+
+@pytest.mark.parametrize("how", RESCALED)
+@pytest.mark.parametrize("tasks", [PointGoal(), PendulumTasks()], ids=lambda t: t.name)
+def test_what_reaches_the_family_is_the_policys_action_whatever_the_wrappers(tasks: Any, how: str) -> None:
+    """Single and in vectors of each kind, next to the family's own step."""
+    policy, task = MLPPolicy.for_tasks(tasks, generator(1)), tasks.default_task()
+    name = gym_id(type(tasks))
+    for luck in FAR:
+        env: Any = RESCALED[how](gymnasium.wrappers, gymnasium.make(name))
+        seen, _ = env.reset(seed=3)
+        noise = luck * np.array([1.0, -0.5], np.float32)[: tasks.action_size]
+        drawn = episode_noise(tasks, seeding.np_random(3)[0])
+        own = player(policy).act(torch.tensor(seen), noise=noise)
+        expected, _, _ = tasks.step(task, tasks.reset(task, drawn[0]), own, drawn[1][0])
+        action = player(policy, env=env).act(seen, noise=noise)
+        assert env.action_space.contains(action)
+        np.testing.assert_allclose(env.step(action)[0], tasks.observe(task, expected), rtol=1e-5, atol=1e-6)
+        for mode in ("sync", "vector_entry_point"):
+            vector = gymnasium.make_vec(name, 2, vectorization_mode=mode)
+            check_members(
+                RESCALED[how](gymnasium.wrappers.vector, vector), policy, noise, tasks.observe(task, expected)
+            )
+
+
+def check_members(env: Any, policy: Any, noise: Any, expected: Tensor) -> None:
+    """The first member, with the seed 3, arrives where it is expected."""
+    seen, _ = env.reset(seed=3)
+    action = player(policy, env=env).act(seen, noise=np.stack([noise] * 2))
+    assert env.action_space.contains(action)
+    np.testing.assert_allclose(env.step(action)[0][0], expected, rtol=1e-5, atol=1e-6)
+    env.close()
+
+
+def test_members_that_live_in_processes_of_their_own_are_known_as_well() -> None:
+    policy, noise = MLPPolicy.for_tasks(PendulumTasks(), generator(0)), np.zeros((2, 1))
+    for how in ("none", "lopsided"):
+        wrapped = [partial(RESCALED[how], gymnasium.wrappers)]
+        actions = []
+        for mode in ("sync", "async"):
+            env = gymnasium.make_vec("metarl_lite/Pendulum-v0", 2, vectorization_mode=mode, wrappers=wrapped)
+            actions.append(player(policy, env=env).act(np.ones((2, 3)), noise=noise))
+            env.close()
+        np.testing.assert_array_equal(*actions)
+
+
+@pytest.mark.parametrize("kind", ["single", "vector"])
+def test_a_wrapper_whose_actions_cannot_be_followed_back_is_named(kind: str) -> None:
+    policy, space = MLPPolicy.for_tasks(PointGoal(), generator(0)), gymnasium.spaces.Box(0, 1, (2,))
+    named = r"TransformAction in .*changes the actions from Box\(-0\.1.* to Box\(0\.0.*RescaleAction.* player\(policy\)"
+    env: Any
+    if kind == "single":
+        env = gymnasium.wrappers.TransformAction(TaskEnv("point-goal"), lambda a: a**2, space)
+    else:
+        env = gymnasium.wrappers.vector.TransformAction(make_vec("point-goal", 2), np.square, single_action_space=space)
+    with pytest.raises(ValueError, match=named):
+        player(policy, env=env)
+    # One that leaves the box as it is belongs to the world.
+    slippery = gymnasium.wrappers.TransformAction(TaskEnv("point-goal"), lambda a: -a, None)
+    act = [player(policy, env=e).act(np.zeros(2), noise=np.ones(2)) for e in (TaskEnv("point-goal"), slippery)]
+    np.testing.assert_array_equal(*act)
 
 
 # --- What it returns, and its own chance ------------------------------------------------------------------------------
