@@ -246,7 +246,9 @@ def player(
             spaces (one-hot, flat; clipped to its box), and where a vector resets its members by itself, one step after
             their ends, the memory sleeps through that step. Without it they are the policy's own numbers. In one of
             our environments the policy's actions are in its family's units (the pendulum's 2 N m are 1 in its box),
-            under gymnasium's `ClipAction` and `RescaleAction`, too.
+            under gymnasium's `ClipAction` and `RescaleAction`, too. A policy that was trained on such an environment
+            through `GymTasks` acts in the numbers of the box instead, and cannot be told from the others: play it
+            without `env`, in a single environment or in a vector of `AutoresetMode.SAME_STEP`.
         gen: draws the actions; one with the seed 0 unless given.
 
     Raises:

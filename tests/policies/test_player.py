@@ -378,6 +378,32 @@ def test_a_wrapper_whose_actions_cannot_be_followed_back_is_named(kind: str) -> 
     np.testing.assert_array_equal(*act)
 
 
+@pytest.mark.parametrize("kind", ["mlp", "gru"])
+def test_what_was_trained_through_gym_tasks_on_an_id_of_ours_is_played_without_it(kind: str) -> None:
+    """Such a policy acts in the numbers of the box, [-1, 1], and not in newton metres."""
+    make, horizon = (lambda: gymnasium.make("metarl_lite/Pendulum-v0", horizon=8)), 8  # fmt: skip
+    pendulum = PendulumTasks()
+    tasks = GymTasks(make, lambda env, task: setattr(env.unwrapped, "task", task), pendulum.sample,
+                     pendulum.default_task(), horizon)  # fmt: skip
+    policy: Any = with_memory("gru", tasks) if kind == "gru" else bold(MLPPolicy.for_tasks(tasks, generator(1)))
+    task, noise = tasks.sample(1, generator(2)), draw_noise(tasks, policy, 1, 1, generator(3))
+    if kind == "gru":
+        batch = trial(tasks, policy, policy.params(), task, 1, noise=noise)
+    else:
+        batch = rollout(tasks, policy, tile(policy.params(), 1), task, 1, noise=noise)
+    env, play = make(), player(policy)
+    upper, lower = noise.reset[0, 0].double().tolist()
+    env.unwrapped.task = index_task(task, 0)  # type: ignore[attr-defined]
+    observation, _ = env.reset(seed=int(upper * 2**24) * 2**7 + int(lower * 2**7))
+    for t in range(horizon):
+        action = play.act(observation, noise=noise.action[0, 0, t])
+        close(action, batch.actions[0, 0, t])
+        observation, reward, *_ = env.step(action)
+        play.observe(reward, False)
+        assert float(reward) == pytest.approx(batch.rewards[0, 0, t].item(), rel=1e-4, abs=1e-4)
+    tasks.close()
+
+
 # --- What it returns, and its own chance ------------------------------------------------------------------------------
 
 
