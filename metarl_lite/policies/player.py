@@ -243,12 +243,12 @@ def player(
         params: its parameters, if not its own: those of one task, `{name: p[0] for name, p in adapted.items()}`, or of
             an `MLPPolicy` one set for each world of a batch, `[N, ...]`.
         env: the environment, if it is gymnasium's, single or a vector. Then observations and actions are brought to its
-            spaces (one-hot, flat; clipped to its box), and where a vector resets its members by itself, one step after
-            their ends, the memory sleeps through that step. Without it they are the policy's own numbers. In one of
-            our environments the policy's actions are in its family's units (the pendulum's 2 N m are 1 in its box),
-            under gymnasium's `ClipAction` and `RescaleAction`, too. A policy that was trained on such an environment
-            through `GymTasks` acts in the numbers of the box instead, and cannot be told from the others: play it
-            without `env`, in a single environment or in a vector of `AutoresetMode.SAME_STEP`.
+            spaces (one-hot, flat; clipped to its box), and where a vector, or the wrapper `Autoreset`, begins anew by
+            itself, one step after an end, the memory sleeps through that step. Without it they are the policy's own
+            numbers. In one of our environments the policy's actions are in its family's units (the pendulum's 2 N m
+            are 1 in its box), under gymnasium's `ClipAction` and `RescaleAction`, too. A policy that was trained on
+            such an environment through `GymTasks` acts in the numbers of the box instead, and cannot be told from the
+            others: play it without `env`, in a single environment or in a vector of `AutoresetMode.SAME_STEP`.
         gen: draws the actions; one with the seed 0 unless given.
 
     Raises:

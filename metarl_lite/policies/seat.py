@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from gymnasium.spaces import Box, Discrete
 from gymnasium.vector import AutoresetMode, VectorEnv, VectorWrapper
-from gymnasium.wrappers import ClipAction, RescaleAction
+from gymnasium.wrappers import Autoreset, ClipAction, RescaleAction
 from torch import Tensor
 
 from ..tasks.base import TaskDistribution
@@ -25,7 +25,8 @@ class Seat:
     the wrappers turn into that. Where none is, the policy acts in the outermost box itself.
 
     Attributes:
-        resets_itself: whether members begin anew by themselves, in a step of their own (`AutoresetMode.NEXT_STEP`).
+        resets_itself: whether worlds begin anew by themselves, in a step of their own: members of a vector of
+            `AutoresetMode.NEXT_STEP`, or one in the wrapper `Autoreset`.
 
     Raises:
         ValueError: if the environment's spaces are not of the policy's sizes and kind, or a wrapper changes the box of
@@ -51,6 +52,7 @@ class Seat:
         elif isinstance(env, gymnasium.Env):
             self.lead = ()
             self.seen, self.taken = env.observation_space, env.action_space
+            self.resets_itself = any(isinstance(x, Autoreset) for x in _layers(env))
         else:
             raise ValueError(
                 f"env is of type {type(env).__name__}: an environment of gymnasium is "

@@ -237,6 +237,26 @@ def test_a_vector_that_resets_its_members_is_a_batch_of_trials(tasks: Any, kind:
     check_vector(tasks, kind, own)
 
 
+@pytest.mark.parametrize("deep", [False, True])
+def test_one_world_that_resets_itself_is_a_vector_of_one(deep: bool) -> None:
+    """In the wrapper `Autoreset`, whatever is around it: the memory sleeps through the same steps."""
+    tasks = GridGoal(3, 4)
+    policy = with_memory("gru", tasks)
+    single: Any = gymnasium.wrappers.Autoreset(TaskEnv(tasks))
+    single = gymnasium.wrappers.RecordEpisodeStatistics(single) if deep else single
+    vector, chance = make_vec(tasks, 1), policy.noise((14, 1), generator(3))
+    lives: list[Any] = []
+    for env in (single, vector):
+        play, (observation, _) = player(policy, env=env), env.reset(seed=7)
+        lives.append([])
+        for noise in chance:
+            action = play.act(observation, noise=noise)
+            observation, reward, terminated, truncated, _ = env.step(action)
+            play.observe(reward, terminated | truncated)
+            lives[-1].append(np.hstack([play.memory[0], action, reward]))
+    np.testing.assert_allclose(*lives, rtol=1e-5, atol=1e-6)
+
+
 def test_a_player_that_lives_through_its_resets_fails(monkeypatch: pytest.MonkeyPatch) -> None:
     class Wrong:
         NEXT_STEP = AutoresetMode.SAME_STEP
