@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from itertools import pairwise
 from typing import Any
 
@@ -108,9 +109,9 @@ class Seat:
         """Observations as the policy reads them, `[B, O]`, and their leading dimensions: none, or B.
 
         Raises:
-            ValueError: for another size, or a number that is not finite.
+            ValueError: for another size, none at all, or a number that is not finite.
         """
-        numbers = _as_tensor(observation).to(device)
+        numbers = as_numbers(observation, "observation").to(device)
         if isinstance(self.seen, Discrete) and not numbers.is_floating_point():
             numbers = numbers.long() - int(self.seen.start)
             inside = ((numbers >= 0) & (numbers < self.size)).all()
@@ -123,8 +124,10 @@ class Seat:
         numbers = numbers.to(dtype)
         lead = tuple(numbers.shape[:-1]) if self.lead is None else self.lead
         shape = self.seen.shape if isinstance(self.seen, Box) else (self.size,)
-        if tuple(numbers.shape) != (*lead, *shape) or len(lead) > 1:
-            batch = "[B, {}] of them" if self.lead is None else "nothing else"
+        if tuple(numbers.shape) != (*lead, *shape) or len(lead) > 1 or 0 in lead:
+            batch = (
+                "[B, {}] of them, B at least 1" if self.lead is None else "nothing else"
+            )
             raise ValueError(
                 f"an observation of shape {tuple(numbers.shape)}, but {self.name} has "
                 f"{self.size} numbers: one of shape {(*(self.lead or ()), *shape)} is "
@@ -139,6 +142,10 @@ class Seat:
         """An action as the environment takes it, a tensor if `like`, the observation, is one, else of numpy."""
         if isinstance(self.taken, Discrete):
             action = action + int(self.taken.start)
+        elif action.is_floating_point() and action.dtype.itemsize < 4:
+            # numpy has no bfloat16, and the edges of a box are float32
+            as_it_is = self.taken is None and isinstance(like, Tensor)
+            action = action if as_it_is else action.float()
         if isinstance(self.taken, Box):
             action = self._in_box(action.reshape(*action.shape[:-1], *self.taken.shape))
         if isinstance(like, Tensor):
@@ -193,14 +200,39 @@ def _clipped(action: Tensor, box: Box) -> Tensor:
     return torch.clamp(action, low.to(action), high.to(action))
 
 
-def _as_tensor(observation: Any) -> Tensor:
-    """A tensor of what is seen, be it one already, an array, or numbers."""
-    if isinstance(observation, Tensor):
-        return observation
-    array = np.asarray(observation)
-    if array.dtype.kind not in "biuf":
-        raise ValueError(f"observation = {observation!r}: numbers are needed.")
-    return torch.tensor(array)
+def as_numbers(value: Any, name: str, needed: str = "numbers are needed") -> Tensor:
+    """What a loop hands over, be it a tensor, an array, a number or lists, as a tensor without gradient.
+
+    Raises:
+        ValueError: for what holds no real numbers, or has some of them masked; `needed` says what was allowed.
+    """
+    if isinstance(value, Tensor) and not value.is_complex():
+        return value.detach()
+    try:
+        array = np.asarray(value)
+    except (TypeError, ValueError, RuntimeError):  # of lists of unequal length, say
+        array = np.asarray(None)
+    # one type of each kind: torch has not all of numpy's
+    kept = {"b": np.bool_, "i": np.int64, "u": np.int64, "f": np.float64}
+    if array.dtype.kind not in kept or np.ma.is_masked(value):
+        raise ValueError(f"{name} = {value!r}: {needed}.")
+    return torch.from_numpy(array.astype(kept[array.dtype.kind]))
+
+
+def one_each(
+    value: Any, name: str, count: int, what: str, good: Callable[[Tensor], Tensor]
+) -> Tensor:
+    """One number, or truth value, for each of so many trials, `[B]`; of one trial it may stand alone.
+
+    Raises:
+        ValueError: for another number of them, or where they are not `good`; `what` says what was allowed.
+    """
+    needed = f"{what} for each of {count} trials is needed"
+    found = as_numbers(value, name, needed)
+    fits = tuple(found.shape) == (count,) or (count == 1 and found.ndim == 0)
+    if not fits or not bool(good(found).all()):
+        raise ValueError(f"{name} = {value!r}: {needed}.")
+    return found.reshape(-1)
 
 
 def _size(space: Box | Discrete) -> int:

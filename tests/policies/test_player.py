@@ -485,6 +485,9 @@ GRU, MLP = GRUPolicy.for_tasks(POINT, generator(0), hidden=4), MLPPolicy.for_tas
         (0.5, r"shape \(\)"),
         (np.array([0.0, np.nan]), "holds nan: finite numbers"),
         (torch.tensor([math.inf, 0.0]), "holds inf: finite numbers"),
+        (np.zeros((0, 2)), r"shape \(0, 2\).*\[B, 2\] of them, B at least 1"),
+        ([[0.0, 1.0], [0.0]], "observation = .*: numbers are needed"),
+        (np.ma.array([0.0, 999.0], mask=[False, True]), "(?s)observation = masked.*: numbers are needed"),
         ("left", "observation = 'left': numbers are needed"),
         (None, "observation = None: numbers are needed"),
     ],
@@ -507,9 +510,17 @@ def test_an_observation_that_the_environment_cannot_give_is_named() -> None:
 @pytest.mark.parametrize(
     ("reward", "done", "message"),
     [
-        (np.zeros(2), False, r"reward = .*one number for each of 1 trials"),
-        (math.nan, False, "reward = nan: finite numbers"),
-        (0.0, "yes", "done = 'yes': one number for each of 1"),
+        (np.zeros(2), False, r"reward = .*a finite number .*for each of 1 trials"),
+        (math.nan, False, "reward = nan: a finite number"),
+        (1e39, False, r"reward = 1e\+39: a finite number \(torch.float32\)"),
+        (1j, False, "reward = 1j"),
+        (torch.tensor(1j), False, "reward = tensor"),
+        ([[1.0], [1.0, 2.0]], False, "reward = "),
+        (np.ma.array([1.0], mask=[True]), False, "reward = "),
+        (0.0, "yes", "done = 'yes': True or False for each of 1"),
+        (0.0, 2, "done = 2: True or False for each of 1"),
+        (0.0, 0.5, "done = 0.5"),
+        (0.0, math.nan, "done = nan"),
         (0.0, None, "done = None"),
         (0.0, [[True]], "done = "),
     ],
@@ -519,6 +530,71 @@ def test_senseless_news_is_named(reward: Any, done: Any, message: str) -> None:
     play.act(np.zeros(2))
     with pytest.raises(ValueError, match=message):
         play.observe(reward, done)
+
+
+@pytest.mark.parametrize("tasks", [POINT, BANDIT], ids=["numbers", "choices"])
+@pytest.mark.parametrize("kind", ["mlp", "gru"])
+def test_noise_that_the_policy_does_not_draw_is_named(kind: str, tasks: TaskDistribution) -> None:
+    make: Any = MLPPolicy if kind == "mlp" else GRUPolicy
+    policy = make.for_tasks(tasks, generator(0))
+    one, size = tasks.observation_size, 1 if tasks.discrete else 2
+    wrong: list[Any] = [0.1, math.nan, "a", [0.1] * (3 - size), [math.nan] * size, [0.1] * 2 * size, [[0.1] * size] * 2]
+    wrong += [[1.0], [-0.1]] if tasks.discrete else [[0.1, math.inf]]
+    for noise in wrong:
+        with pytest.raises(ValueError, match=r"noise = .* are needed, as policy\.noise\(\(\), gen\)"):
+            player(policy).act(np.zeros(one), noise=noise)
+    with pytest.raises(ValueError, match=r"noise = .*of shape \(3, \d\) are needed"):
+        player(policy).act(np.zeros((3, one)), noise=[[0.1] * size] * 2)
+    right: list[Any] = [[0.1] * size, torch.full((1, size), 0.1, dtype=torch.float64, requires_grad=True)]
+    same = [player(policy).act(np.zeros(one), noise=noise) for noise in right]
+    np.testing.assert_array_equal(*same)
+
+
+def test_the_most_probable_action_is_asked_for_by_a_truth_value() -> None:
+    for wrong in ("no", None, 1, [True]):
+        with pytest.raises(ValueError, match=r"deterministic = .*: True or False is needed"):
+            player(MLP).act(np.zeros(2), deterministic=wrong)  # type: ignore[arg-type]
+    assert player(MLP).act(np.zeros(2), deterministic=np.True_).shape == (2,)  # type: ignore[arg-type]
+
+
+def test_members_are_told_by_a_truth_value_each() -> None:
+    play = player(GRU)
+    play.act(np.zeros((3, 2)))
+    play.observe(np.ones(3), np.zeros(3))
+    for wrong in ([0, 2, 5], [0, 1, 1], [1.0, 0.0, 0.0], [True, False], True, "all"):
+        with pytest.raises(ValueError, match=r"members = .*: True or False for each of 3 trials is needed"):
+            play.reset(wrong)
+    play.reset(np.isin(range(3), [0, 2]))
+    empty = (play.agent[0] == 0).all(-1)
+    assert empty.tolist() == [True, False, True]
+
+
+def test_news_and_observations_in_any_type_of_number_are_the_same() -> None:
+    """Half precision, with a gradient, of the other byte order, extended: values count."""
+    kinds: list[Any] = [
+        lambda x: torch.tensor(x, dtype=torch.bfloat16),
+        lambda x: torch.tensor(x, requires_grad=True),
+        lambda x: np.array(x, ">f4"),
+        lambda x: np.array(x, np.longdouble),
+        lambda x: x,
+    ]
+    found = []
+    for kind in kinds:
+        play = player(GRU)
+        action = play.act(kind([0.5, -0.25]), noise=kind([0.5, -2.0]))
+        play.observe(kind(0.5), kind(1.0))
+        assert not any(x.requires_grad for x in play.agent)
+        found.append([*np.asarray(action), *(x.sum().item() for x in play.agent)])
+    assert found == [found[0]] * len(kinds)
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_a_policy_of_half_precision_acts_in_arrays_and_within_the_box(dtype: torch.dtype) -> None:
+    policy = MLPPolicy.for_tasks(PointGoal(dtype=dtype), generator(0))
+    assert player(policy).act(torch.zeros(2), noise=[0.5, 9]).dtype == dtype
+    assert player(policy).act(np.zeros(2), noise=[0.5, 9]).dtype == np.float32
+    env = gymnasium.make("metarl_lite/PointGoal-v0")
+    assert env.action_space.contains(player(policy, env=env).act(np.zeros(2), noise=[0.5, 9]))
 
 
 def test_a_memory_must_be_told_once_after_each_action() -> None:
@@ -535,7 +611,7 @@ def test_a_memory_must_be_told_once_after_each_action() -> None:
         play.observe(0.0, False)
     play.reset()
     play.act(np.zeros((3, 2)))
-    with pytest.raises(ValueError, match=r"reward = 0\.0: 3 numbers are needed"):
+    with pytest.raises(ValueError, match=r"reward = 0\.0: a finite number .* for each of 3 trials"):
         play.observe(0.0, [False] * 3)
     plain = player(MLP)
     plain.act(np.zeros(2))
