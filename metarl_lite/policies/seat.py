@@ -191,7 +191,8 @@ def _actions(env: Any) -> Any:
 def _same(box: Box, space: Any) -> bool:
     """Whether a space is a box of the same bounds, of whatever type."""
     return isinstance(space, Box) and all(
-        np.array_equal(*pair) for pair in ((box.low, space.low), (box.high, space.high))
+        np.array_equal(one, other.astype(box.dtype))
+        for one, other in ((box.low, space.low), (box.high, space.high))
     )
 
 

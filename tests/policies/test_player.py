@@ -394,8 +394,12 @@ def test_a_wrapper_whose_actions_cannot_be_followed_back_is_named(kind: str) -> 
         player(policy, env=env)
     # One that leaves the box as it is belongs to the world.
     slippery = gymnasium.wrappers.TransformAction(TaskEnv("point-goal"), lambda a: -a, None)
-    act = [player(policy, env=e).act(np.zeros(2), noise=np.ones(2)) for e in (TaskEnv("point-goal"), slippery)]
-    np.testing.assert_array_equal(*act)
+    double = gymnasium.wrappers.TransformAction(
+        TaskEnv("point-goal"), lambda a: a, gymnasium.spaces.Box(-0.1, 0.1, (2,), float)
+    )
+    act = [player(policy, env=e).act(np.zeros(2), noise=np.ones(2)) for e in (TaskEnv("point-goal"), slippery, double)]
+    np.testing.assert_array_equal(act[0], act[1])
+    np.testing.assert_allclose(act[0], act[2], rtol=1e-6)
 
 
 @pytest.mark.parametrize("kind", ["mlp", "gru"])
