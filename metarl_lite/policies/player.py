@@ -10,12 +10,11 @@ from __future__ import annotations
 from typing import Any
 
 import gymnasium
-import numpy as np
 import torch
 from gymnasium.vector import VectorEnv
 from torch import Tensor
 
-from ..given import as_params
+from ..given import as_params, truth
 from ..rng import generator
 from ..tasks.base import check_kind
 from ..types import Diverged, Params
@@ -23,7 +22,7 @@ from .base import Policy
 from .distributions import Distribution
 from .gru import GRUPolicy
 from .mlp import MLPPolicy
-from .seat import Seat
+from .seat import Seat, as_numbers, one_each
 
 #: An environment of gymnasium, or many in one.
 Environment = gymnasium.Env[Any, Any] | VectorEnv[Any, Any, Any]
@@ -59,17 +58,22 @@ class Player:
             What `env.step` takes.
 
         Raises:
-            ValueError: for an observation of another size than the policy's, or a number in it that is not finite; and
-                where a policy with a memory was not told what came of its last action.
+            ValueError: for an observation of another size than the policy's, or a number in it that is not finite; for
+                noise that `policy.noise` does not draw; and where a policy with a memory was not told what came of its
+                last action.
             Diverged: if the policy's own action is not finite.
         """
         rows, lead = self.seat.rows(observation, self.policy.dtype, self.device)
+        if (greedy := truth(deterministic)) is None:
+            raise ValueError(
+                f"deterministic = {deterministic!r}: True or False is needed."
+            )
         if noise is None:
-            noise = self.policy.noise((len(rows),), self.gen)
+            luck = self.policy.noise((len(rows),), self.gen)
+        else:
+            luck = self._luck(noise, len(rows), lead).to(rows)
         with torch.no_grad():
-            luck = torch.as_tensor(noise, dtype=rows.dtype, device=self.device)
-            luck = luck.reshape(len(rows), -1)
-            action = self.policy.sample(self._chosen(rows), luck, deterministic)
+            action = self.policy.sample(self._chosen(rows), luck, greedy)
         if not bool(action.isfinite().all()):
             raise Diverged(
                 f"the policy gave the action {action.tolist()}: its parameters have "
@@ -84,10 +88,12 @@ class Player:
 
         Args:
             reward: a number, or `[B]`.
-            done: whether the episode is over, `terminated or truncated`; for a batch `terminated | truncated`.
+            done: whether the episode is over, `terminated or truncated`; for a batch `terminated | truncated`. 1 and 0
+                will do.
 
         Raises:
-            ValueError: without an action before it, or for numbers of another shape, or not finite.
+            ValueError: without an action before it, for numbers of another shape, a reward that is not finite, or a
+                done that is neither true nor false.
         """
 
     def reset(self, members: Any = None) -> None:
@@ -95,7 +101,25 @@ class Player:
 
         Args:
             members: a boolean for each world of a batch, where not all of them begin anew.
+
+        Raises:
+            ValueError: if `members` is something else, such as indices; `numpy.isin(range(B), indices)` makes it.
         """
+
+    def _luck(self, noise: Any, count: int, lead: tuple[int, ...]) -> Tensor:
+        """The noise that was given, `[B, A]`, if it is such as this policy's."""
+        discrete = self.policy.discrete
+        size = 1 if discrete else self.policy.action_size
+        needed = (
+            f"{'numbers in [0, 1)' if discrete else 'finite numbers'} of shape "
+            f"{(*lead, size)} are needed, as policy.noise({lead}, gen) draws them"
+        )
+        found = as_numbers(noise, "noise", needed)
+        good = (found >= 0) & (found < 1) if discrete else found.isfinite()
+        shaped = tuple(found.shape) in ((*lead, size), (count, size))
+        if not shaped or not bool(good.all()):
+            raise ValueError(f"noise = {noise!r}: {needed}.")
+        return found.reshape(count, size)
 
     def _chosen(self, rows: Tensor) -> Distribution:
         """What the actions are drawn from, on seeing `[B, O]`."""
@@ -152,18 +176,30 @@ class MemoryPlayer(Player):
             self.count: int | None = None  # B, known from the first observation on
             self.acting = False  # between `act` and `observe`
         else:
-            chosen = self._numbers(members, "members").bool()
+            chosen = one_each(
+                members, "members", self.count, "True or False", _is_bool
+            ).to(self.device)
             first = self.policy.first(self.count, self.device)
             self.agent = _where(chosen, first, self.agent)
             self.asleep &= ~chosen
 
     def observe(self, reward: Any, done: Any) -> None:
-        if not self.acting:
+        if not self.acting or self.count is None:
             raise ValueError(
                 "observe was called without an action before it: call act, env.step "
                 "and observe in turn."
             )
-        paid, over = self._numbers(reward, "reward"), self._numbers(done, "done")
+        kind, count = self.policy.dtype, self.count
+        paid = one_each(
+            reward,
+            "reward",
+            count,
+            f"a finite number ({kind})",
+            lambda x: x.to(kind).isfinite(),
+        ).to(self.device, kind)
+        over = one_each(
+            done, "done", count, "True or False", lambda x: (x == 0) | (x == 1)
+        ).to(self.device, kind)
         # Who slept through a reset has done nothing, and nothing came of it.
         now = (self.memory, self.code, paid, over)
         self.agent = _where(~self.asleep, now, self.agent)
@@ -194,21 +230,10 @@ class MemoryPlayer(Player):
     def _did(self, action: Tensor) -> None:
         self.code, self.acting = self.policy.encode(action), True
 
-    def _numbers(self, values: Any, name: str) -> Tensor:
-        """One finite number for each trial, `[B]`."""
-        array = np.asarray(values.cpu() if isinstance(values, Tensor) else values)
-        if array.dtype.kind not in "biuf" or array.shape not in ((), (self.count,)):
-            raise ValueError(
-                f"{name} = {values!r}: one number for each of {self.count} trials is "
-                "needed."
-            )
-        if array.ndim == 0 and self.count != 1:
-            raise ValueError(f"{name} = {values!r}: {self.count} numbers are needed.")
-        if not np.isfinite(array).all():
-            raise ValueError(f"{name} = {values!r}: finite numbers are needed.")
-        return torch.tensor(
-            array.reshape(-1), device=self.device, dtype=self.policy.dtype
-        )
+
+def _is_bool(x: Tensor) -> Tensor:
+    """0 and 1 might be indices."""
+    return torch.tensor(x.dtype == torch.bool)
 
 
 def _where(
@@ -243,13 +268,17 @@ def player(
         params: its parameters, if not its own: those of one task, `{name: p[0] for name, p in adapted.items()}`, or of
             an `MLPPolicy` one set for each world of a batch, `[N, ...]`.
         env: the environment, if it is gymnasium's, single or a vector. Then observations and actions are brought to its
-            spaces (one-hot, flat; clipped to its box; the pendulum's 2 N m are 1), and where a vector resets its
-            members by itself, one step after their ends, the memory sleeps through that step. Without it they are the
-            policy's own numbers.
+            spaces (one-hot, flat; clipped to its box), and where a vector, or the wrapper `Autoreset`, begins anew by
+            itself, one step after an end, the memory sleeps through that step. Without it they are the policy's own
+            numbers. In one of our environments the policy's actions are in its family's units (the pendulum's 2 N m
+            are 1 in its box), under gymnasium's `ClipAction` and `RescaleAction`, too. A policy that was trained on
+            such an environment through `GymTasks` acts in the numbers of the box instead, and cannot be told from the
+            others: play it without `env`, in a single environment or in a vector of `AutoresetMode.SAME_STEP`.
         gen: draws the actions; one with the seed 0 unless given.
 
     Raises:
-        ValueError: for parameters of another network, or an environment whose spaces are not the policy's.
+        ValueError: for parameters of another network, or an environment whose spaces are not the policy's, or whose
+            wrappers change the actions in a way that cannot be followed back.
     """
     if isinstance(policy, type):
         check_kind(Policy, policy=policy)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from functools import partial
 from typing import Any
 
 import gymnasium
@@ -236,6 +237,26 @@ def test_a_vector_that_resets_its_members_is_a_batch_of_trials(tasks: Any, kind:
     check_vector(tasks, kind, own)
 
 
+@pytest.mark.parametrize("deep", [False, True])
+def test_one_world_that_resets_itself_is_a_vector_of_one(deep: bool) -> None:
+    """In the wrapper `Autoreset`, whatever is around it: the memory sleeps through the same steps."""
+    tasks = GridGoal(3, 4)
+    policy = with_memory("gru", tasks)
+    single: Any = gymnasium.wrappers.Autoreset(TaskEnv(tasks))
+    single = gymnasium.wrappers.RecordEpisodeStatistics(single) if deep else single
+    vector, chance = make_vec(tasks, 1), policy.noise((14, 1), generator(3))
+    lives: list[Any] = []
+    for env in (single, vector):
+        play, (observation, _) = player(policy, env=env), env.reset(seed=7)
+        lives.append([])
+        for noise in chance:
+            action = play.act(observation, noise=noise)
+            observation, reward, terminated, truncated, _ = env.step(action)
+            play.observe(reward, terminated | truncated)
+            lives[-1].append(np.hstack([play.memory[0], action, reward]))
+    np.testing.assert_allclose(*lives, rtol=1e-5, atol=1e-6)
+
+
 def test_a_player_that_lives_through_its_resets_fails(monkeypatch: pytest.MonkeyPatch) -> None:
     class Wrong:
         NEXT_STEP = AutoresetMode.SAME_STEP
@@ -303,6 +324,110 @@ def test_in_gymnasiums_own_worlds_it_acts_as_it_did_on_them(name: str) -> None:
     tasks.close()
 
 
+RESCALED: dict[str, Any] = {
+    "none": lambda wrappers, env: env,
+    "clipped": lambda wrappers, env: wrappers.ClipAction(env),
+    "lopsided": lambda wrappers, env: wrappers.RescaleAction(env, 0, 1),
+    "rescaled, then clipped": lambda wrappers, env: wrappers.ClipAction(wrappers.RescaleAction(env, -3, 7)),
+    "clipped, then rescaled": lambda wrappers, env: wrappers.RescaleAction(
+        wrappers.ClipAction(env), np.float32(-np.inf), np.float32(np.inf)
+    ),
+    "twice": lambda wrappers, env: wrappers.RescaleAction(wrappers.RescaleAction(env, -1, 3), -2, 0),
+}
+FAR = [0.4, -0.7, 50.0]  # standard deviations: within the box, and beyond
+
+
+@pytest.mark.parametrize("how", RESCALED)
+@pytest.mark.parametrize("tasks", [PointGoal(), PendulumTasks()], ids=lambda t: t.name)
+def test_what_reaches_the_family_is_the_policys_action_whatever_the_wrappers(tasks: Any, how: str) -> None:
+    """Single and in vectors of each kind, next to the family's own step."""
+    policy, task = MLPPolicy.for_tasks(tasks, generator(1)), tasks.default_task()
+    name = gym_id(type(tasks))
+    for luck in FAR:
+        env: Any = RESCALED[how](gymnasium.wrappers, gymnasium.make(name))
+        seen, _ = env.reset(seed=3)
+        noise = luck * np.array([1.0, -0.5], np.float32)[: tasks.action_size]
+        drawn = episode_noise(tasks, seeding.np_random(3)[0])
+        own = player(policy).act(torch.tensor(seen), noise=noise)
+        expected, _, _ = tasks.step(task, tasks.reset(task, drawn[0]), own, drawn[1][0])
+        action = player(policy, env=env).act(seen, noise=noise)
+        assert env.action_space.contains(action)
+        np.testing.assert_allclose(env.step(action)[0], tasks.observe(task, expected), rtol=1e-5, atol=1e-6)
+        for mode in ("sync", "vector_entry_point"):
+            vector = gymnasium.make_vec(name, 2, vectorization_mode=mode)
+            check_members(
+                RESCALED[how](gymnasium.wrappers.vector, vector), policy, noise, tasks.observe(task, expected)
+            )
+
+
+def check_members(env: Any, policy: Any, noise: Any, expected: Tensor) -> None:
+    """The first member, with the seed 3, arrives where it is expected."""
+    seen, _ = env.reset(seed=3)
+    action = player(policy, env=env).act(seen, noise=np.stack([noise] * 2))
+    assert env.action_space.contains(action)
+    np.testing.assert_allclose(env.step(action)[0][0], expected, rtol=1e-5, atol=1e-6)
+    env.close()
+
+
+def test_members_that_live_in_processes_of_their_own_are_known_as_well() -> None:
+    policy, noise = MLPPolicy.for_tasks(PendulumTasks(), generator(0)), np.zeros((2, 1))
+    for how in ("none", "lopsided"):
+        wrapped = [partial(RESCALED[how], gymnasium.wrappers)]
+        actions = []
+        for mode in ("sync", "async"):
+            env = gymnasium.make_vec("metarl_lite/Pendulum-v0", 2, vectorization_mode=mode, wrappers=wrapped)
+            actions.append(player(policy, env=env).act(np.ones((2, 3)), noise=noise))
+            env.close()
+        np.testing.assert_array_equal(*actions)
+
+
+@pytest.mark.parametrize("kind", ["single", "vector"])
+def test_a_wrapper_whose_actions_cannot_be_followed_back_is_named(kind: str) -> None:
+    policy, space = MLPPolicy.for_tasks(PointGoal(), generator(0)), gymnasium.spaces.Box(0, 1, (2,))
+    named = r"TransformAction in .*changes the actions from Box\(-0\.1.* to Box\(0\.0.*RescaleAction.* player\(policy\)"
+    env: Any
+    if kind == "single":
+        env = gymnasium.wrappers.TransformAction(TaskEnv("point-goal"), lambda a: a**2, space)
+    else:
+        env = gymnasium.wrappers.vector.TransformAction(make_vec("point-goal", 2), np.square, single_action_space=space)
+    with pytest.raises(ValueError, match=named):
+        player(policy, env=env)
+    # One that leaves the box as it is belongs to the world.
+    slippery = gymnasium.wrappers.TransformAction(TaskEnv("point-goal"), lambda a: -a, None)
+    double = gymnasium.wrappers.TransformAction(
+        TaskEnv("point-goal"), lambda a: a, gymnasium.spaces.Box(-0.1, 0.1, (2,), float)
+    )
+    act = [player(policy, env=e).act(np.zeros(2), noise=np.ones(2)) for e in (TaskEnv("point-goal"), slippery, double)]
+    np.testing.assert_array_equal(act[0], act[1])
+    np.testing.assert_allclose(act[0], act[2], rtol=1e-6)
+
+
+@pytest.mark.parametrize("kind", ["mlp", "gru"])
+def test_what_was_trained_through_gym_tasks_on_an_id_of_ours_is_played_without_it(kind: str) -> None:
+    """Such a policy acts in the numbers of the box, [-1, 1], and not in newton metres."""
+    make, horizon = (lambda: gymnasium.make("metarl_lite/Pendulum-v0", horizon=8)), 8  # fmt: skip
+    pendulum = PendulumTasks()
+    tasks = GymTasks(make, lambda env, task: setattr(env.unwrapped, "task", task), pendulum.sample,
+                     pendulum.default_task(), horizon)  # fmt: skip
+    policy: Any = with_memory("gru", tasks) if kind == "gru" else bold(MLPPolicy.for_tasks(tasks, generator(1)))
+    task, noise = tasks.sample(1, generator(2)), draw_noise(tasks, policy, 1, 1, generator(3))
+    if kind == "gru":
+        batch = trial(tasks, policy, policy.params(), task, 1, noise=noise)
+    else:
+        batch = rollout(tasks, policy, tile(policy.params(), 1), task, 1, noise=noise)
+    env, play = make(), player(policy)
+    upper, lower = noise.reset[0, 0].double().tolist()
+    env.unwrapped.task = index_task(task, 0)  # type: ignore[attr-defined]
+    observation, _ = env.reset(seed=int(upper * 2**24) * 2**7 + int(lower * 2**7))
+    for t in range(horizon):
+        action = play.act(observation, noise=noise.action[0, 0, t])
+        close(action, batch.actions[0, 0, t])
+        observation, reward, *_ = env.step(action)
+        play.observe(reward, False)
+        assert float(reward) == pytest.approx(batch.rewards[0, 0, t].item(), rel=1e-4, abs=1e-4)
+    tasks.close()
+
+
 # --- What it returns, and its own chance ------------------------------------------------------------------------------
 
 
@@ -364,6 +489,9 @@ GRU, MLP = GRUPolicy.for_tasks(POINT, generator(0), hidden=4), MLPPolicy.for_tas
         (0.5, r"shape \(\)"),
         (np.array([0.0, np.nan]), "holds nan: finite numbers"),
         (torch.tensor([math.inf, 0.0]), "holds inf: finite numbers"),
+        (np.zeros((0, 2)), r"shape \(0, 2\).*\[B, 2\] of them, B at least 1"),
+        ([[0.0, 1.0], [0.0]], "observation = .*: numbers are needed"),
+        (np.ma.array([0.0, 999.0], mask=[False, True]), "(?s)observation = masked.*: numbers are needed"),
         ("left", "observation = 'left': numbers are needed"),
         (None, "observation = None: numbers are needed"),
     ],
@@ -386,9 +514,17 @@ def test_an_observation_that_the_environment_cannot_give_is_named() -> None:
 @pytest.mark.parametrize(
     ("reward", "done", "message"),
     [
-        (np.zeros(2), False, r"reward = .*one number for each of 1 trials"),
-        (math.nan, False, "reward = nan: finite numbers"),
-        (0.0, "yes", "done = 'yes': one number for each of 1"),
+        (np.zeros(2), False, r"reward = .*a finite number .*for each of 1 trials"),
+        (math.nan, False, "reward = nan: a finite number"),
+        (1e39, False, r"reward = 1e\+39: a finite number \(torch.float32\)"),
+        (1j, False, "reward = 1j"),
+        (torch.tensor(1j), False, "reward = tensor"),
+        ([[1.0], [1.0, 2.0]], False, "reward = "),
+        (np.ma.array([1.0], mask=[True]), False, "reward = "),
+        (0.0, "yes", "done = 'yes': True or False for each of 1"),
+        (0.0, 2, "done = 2: True or False for each of 1"),
+        (0.0, 0.5, "done = 0.5"),
+        (0.0, math.nan, "done = nan"),
         (0.0, None, "done = None"),
         (0.0, [[True]], "done = "),
     ],
@@ -398,6 +534,71 @@ def test_senseless_news_is_named(reward: Any, done: Any, message: str) -> None:
     play.act(np.zeros(2))
     with pytest.raises(ValueError, match=message):
         play.observe(reward, done)
+
+
+@pytest.mark.parametrize("tasks", [POINT, BANDIT], ids=["numbers", "choices"])
+@pytest.mark.parametrize("kind", ["mlp", "gru"])
+def test_noise_that_the_policy_does_not_draw_is_named(kind: str, tasks: TaskDistribution) -> None:
+    make: Any = MLPPolicy if kind == "mlp" else GRUPolicy
+    policy = make.for_tasks(tasks, generator(0))
+    one, size = tasks.observation_size, 1 if tasks.discrete else 2
+    wrong: list[Any] = [0.1, math.nan, "a", [0.1] * (3 - size), [math.nan] * size, [0.1] * 2 * size, [[0.1] * size] * 2]
+    wrong += [[1.0], [-0.1]] if tasks.discrete else [[0.1, math.inf]]
+    for noise in wrong:
+        with pytest.raises(ValueError, match=r"noise = .* are needed, as policy\.noise\(\(\), gen\)"):
+            player(policy).act(np.zeros(one), noise=noise)
+    with pytest.raises(ValueError, match=r"noise = .*of shape \(3, \d\) are needed"):
+        player(policy).act(np.zeros((3, one)), noise=[[0.1] * size] * 2)
+    right: list[Any] = [[0.1] * size, torch.full((1, size), 0.1, dtype=torch.float64, requires_grad=True)]
+    same = [player(policy).act(np.zeros(one), noise=noise) for noise in right]
+    np.testing.assert_array_equal(*same)
+
+
+def test_the_most_probable_action_is_asked_for_by_a_truth_value() -> None:
+    for wrong in ("no", None, 1, [True]):
+        with pytest.raises(ValueError, match=r"deterministic = .*: True or False is needed"):
+            player(MLP).act(np.zeros(2), deterministic=wrong)  # type: ignore[arg-type]
+    assert player(MLP).act(np.zeros(2), deterministic=np.True_).shape == (2,)  # type: ignore[arg-type]
+
+
+def test_members_are_told_by_a_truth_value_each() -> None:
+    play = player(GRU)
+    play.act(np.zeros((3, 2)))
+    play.observe(np.ones(3), np.zeros(3))
+    for wrong in ([0, 2, 5], [0, 1, 1], [1.0, 0.0, 0.0], [True, False], True, "all"):
+        with pytest.raises(ValueError, match=r"members = .*: True or False for each of 3 trials is needed"):
+            play.reset(wrong)
+    play.reset(np.isin(range(3), [0, 2]))
+    empty = (play.agent[0] == 0).all(-1)
+    assert empty.tolist() == [True, False, True]
+
+
+def test_news_and_observations_in_any_type_of_number_are_the_same() -> None:
+    """Half precision, with a gradient, of the other byte order, extended: values count."""
+    kinds: list[Any] = [
+        lambda x: torch.tensor(x, dtype=torch.bfloat16),
+        lambda x: torch.tensor(x, requires_grad=True),
+        lambda x: np.array(x, ">f4"),
+        lambda x: np.array(x, np.longdouble),
+        lambda x: x,
+    ]
+    found = []
+    for kind in kinds:
+        play = player(GRU)
+        action = play.act(kind([0.5, -0.25]), noise=kind([0.5, -2.0]))
+        play.observe(kind(0.5), kind(1.0))
+        assert not any(x.requires_grad for x in play.agent)
+        found.append([*np.asarray(action), *(x.sum().item() for x in play.agent)])
+    assert found == [found[0]] * len(kinds)
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_a_policy_of_half_precision_acts_in_arrays_and_within_the_box(dtype: torch.dtype) -> None:
+    policy = MLPPolicy.for_tasks(PointGoal(dtype=dtype), generator(0))
+    assert player(policy).act(torch.zeros(2), noise=[0.5, 9]).dtype == dtype
+    assert player(policy).act(np.zeros(2), noise=[0.5, 9]).dtype == np.float32
+    env = gymnasium.make("metarl_lite/PointGoal-v0")
+    assert env.action_space.contains(player(policy, env=env).act(np.zeros(2), noise=[0.5, 9]))
 
 
 def test_a_memory_must_be_told_once_after_each_action() -> None:
@@ -414,7 +615,7 @@ def test_a_memory_must_be_told_once_after_each_action() -> None:
         play.observe(0.0, False)
     play.reset()
     play.act(np.zeros((3, 2)))
-    with pytest.raises(ValueError, match=r"reward = 0\.0: 3 numbers are needed"):
+    with pytest.raises(ValueError, match=r"reward = 0\.0: a finite number .* for each of 3 trials"):
         play.observe(0.0, [False] * 3)
     plain = player(MLP)
     plain.act(np.zeros(2))
