@@ -68,7 +68,7 @@ class Copy:
             for space in spaces_of(self.env).values():
                 space.seed(seed)
         with self._own_chance(seed):
-            set_task(self.env, values)
+            give(set_task, self.env, values)
             result = self.env.reset(seed=seed)
         return as_reset(result)
 
@@ -154,6 +154,22 @@ def untouched() -> Iterator[None]:
     finally:
         for name, state in before.items():
             GLOBAL[name].put(state)
+
+
+def give(set_task: SetTask, env: Environment, values: dict[str, Any]) -> None:
+    """Sets a task; refuses a `set_task` that returns another environment, which nobody would step."""
+    made: Any = set_task(env, values)  # type: ignore[func-returns-value]
+    if not isinstance(made, gymnasium.Env):
+        return
+    inside: Any = env
+    while made is not inside and isinstance(inside, gymnasium.Wrapper):
+        inside = inside.env
+    if made is not inside:
+        raise ValueError(
+            f"set_task returns another environment, {made}, and what it returns is not "
+            "used: change the one that it is given, as in env.unwrapped.goal = "
+            "task['goal'], and wrap it in make_env."
+        )
 
 
 def spaces_of(env: Environment) -> dict[str, Any]:

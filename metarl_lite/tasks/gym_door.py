@@ -10,8 +10,10 @@ import math
 from typing import Any
 
 import numpy as np
+import torch
 from gymnasium import spaces
 from numpy.typing import NDArray
+from torch import Tensor
 
 Array = NDArray[Any]
 MOST_CHOICES = (
@@ -241,10 +243,18 @@ def _action_advice(space: Any) -> str:
     )
 
 
+def plain(value: Any) -> Any:
+    """A tensor without its gradient, in a type that numpy has; anything else as it is."""
+    if not isinstance(value, Tensor):
+        return value
+    value = value.detach().cpu()
+    return value.float() if value.dtype == torch.bfloat16 else value
+
+
 def _array(value: Any) -> Array | None:
     """The value as an array; None where numpy cannot make one of it."""
     try:
-        return np.asarray(value)
+        return np.asarray(plain(value))
     except (TypeError, ValueError, RuntimeError):
         return None
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import inspect
 import pickle
-from collections import deque
+import time
+import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import zip_longest
@@ -21,25 +22,32 @@ from .gym_copies import (
     Pool,
     SetTask,
     as_values,
+    give,
     spaces_of,
     untouched,
 )
 from .gym_door import Actions, Array, Observations
 
-REHEARSED = 50  # steps
+REHEARSED = 50  # steps of the first task, whatever they cost
+SAMPLED = 3  # tasks besides it
+PATIENCE = 0.05  # seconds for a task; it is played six times
 UNUSUAL = 3_735_928_559  # more than the 31 bits of an environment's seed
 FAILED: dict[str, Any] = {}  # in place of a step
 
 
 @dataclass
 class Rehearsal:
-    """A few steps of two copies with the same task, seed and actions, to see whether they are the same steps.
+    """Episodes of two copies with the same tasks, seed and actions, to see whether they are the same episodes.
+
+    They go to the horizon where that is cheap: about a second for all of them, but at least `REHEARSED` steps of the
+    first task. Not found is what needs another task, other actions or more steps than are played here: chance that
+    begins only where a goal is reached, say.
 
     Attributes:
         name: of the environment, for messages.
         pool: where two copies come from.
         set_task: gives an environment a task.
-        task: the task, leaves as arrays.
+        tasks: the default task and a few others, leaves as arrays.
         seen: turns observations into vectors.
         acts: turns choices into actions.
         horizon: T.
@@ -48,7 +56,7 @@ class Rehearsal:
     name: str
     pool: Pool
     set_task: SetTask
-    task: dict[str, Array]
+    tasks: list[dict[str, Array]]
     seen: Observations
     acts: Actions
     horizon: int
@@ -67,25 +75,50 @@ class Rehearsal:
             for library in GLOBAL.values():
                 library.sow(UNUSUAL)
             before = {name: library.read() for name, library in GLOBAL.items()}
-            deque(self._played(first), maxlen=0)
+            steps = [self._affordable(first, k) for k in range(len(self.tasks))]
             draws = tuple(n for n in GLOBAL if not _same(before[n], GLOBAL[n].read()))
         self.pool.draw_from(draws, spaces != _written(first))
-        once = list(self._played(first))
-        self._compare(once, list(self._played(first)), "it was played once more")
-        self._compare(
-            once, list(self._played(second)), "another one of make_env was played"
-        )
-        beside = list(zip_longest(self._played(first), self._played(second, 1)))
-        again = [one for one, _ in beside if one is not None]
-        self._compare(once, again, "it was played beside another one")
+        plain: list[Any] = []
+        others = []  # tasks, and whether they play as the first one does
+        for k, most in enumerate(steps):
+            once = list(self._played(first, k, most))
+            again = list(self._played(first, k, most))
+            self._compare(once, again, "it was played once more")
+            other = list(self._played(second, k, most))
+            self._compare(once, other, "another one of make_env was played")
+            # the other one has another task
+            neighbour = self._played(second, (k + 1) % len(steps), most, seed=1)
+            beside = list(zip_longest(self._played(first, k, most), neighbour))
+            again = [one for one, _ in beside if one is not None]
+            self._compare(once, again, "it was played beside another one")
+            plain = plain or once
+            if any(
+                not np.array_equal(v, self.tasks[0][n])
+                for n, v in self.tasks[k].items()
+            ):
+                others.append(_alike(plain, once))
+        if others and all(others):
+            self._warn(len(plain) - 1)
 
-    def _played(self, copy: Copy, seed: int = 0) -> Iterator[dict[str, Any]]:
+    def _affordable(self, copy: Copy, k: int) -> int:
+        """How many steps of a task there is time for."""
+        since, steps = time.perf_counter(), 0
+        for steps, _ in enumerate(self._played(copy, k, self.horizon)):
+            late = time.perf_counter() - since > PATIENCE
+            if late and (k or steps >= REHEARSED):
+                return steps
+        return self.horizon
+
+    def _played(
+        self, copy: Copy, k: int, most: int, seed: int = 0
+    ) -> Iterator[dict[str, Any]]:
         """What comes in, step by step, until the episode ends, or something fails: `rollout` will name that."""
+        chance = np.random.default_rng(0)  # the same actions each time
         try:
-            observation = copy.reset(self.set_task, self.task, seed)
+            observation = copy.reset(self.set_task, self.tasks[k], seed)
             yield {"observation": self.seen.flat(observation).copy()}
-            for t in range(min(self.horizon, REHEARSED)):
-                observation, reward = copy.step(self._action(t), self.horizon)
+            for _ in range(most):
+                observation, reward = copy.step(self._action(chance), self.horizon)
                 vector = self.seen.flat(observation).copy()
                 yield {"observation": vector, "reward": reward, "end": copy.over}
                 if copy.over:
@@ -93,12 +126,18 @@ class Rehearsal:
         except Exception:
             yield FAILED
 
-    def _action(self, t: int) -> Any:
-        """Some action, always the same one at a step."""
+    def _action(self, chance: np.random.Generator) -> Any:
         if self.acts.discrete:
-            return self.acts.given(np.array(t % self.acts.size))
-        return self.acts.given(
-            self.acts.scale * np.sin(1.0 + t + np.arange(self.acts.size))
+            return self.acts.given(chance.integers(self.acts.size, size=()))
+        return self.acts.given(self.acts.scale * chance.normal(size=self.acts.size))
+
+    def _warn(self, steps: int) -> None:
+        warnings.warn(
+            f"{self.name} plays {len(self.tasks)} different tasks alike, to the bit, "
+            f"for {steps} steps with the same seed and actions: does set_task set what "
+            "the environment reads, as in env.unwrapped.goal = ...? See the spelling. "
+            "If a task shows only later, as where a goal is reached, all is well.",
+            stacklevel=5,
         )
 
     def _compare(self, once: list[Any], again: list[Any], who: str) -> None:
@@ -134,7 +173,7 @@ def check_reaches(copy: Copy, set_task: SetTask, task: dict[str, Array]) -> None
         layers.append((env, set(vars(env))))
         env = env.env
     with untouched():
-        set_task(copy.env, as_values(task))
+        give(set_task, copy.env, as_values(task))
     for wrapper, before in layers:
         for name in sorted(set(vars(wrapper)) - before):
             inside = wrapper.env.has_wrapper_attr(name)
@@ -157,6 +196,15 @@ def check_takes_seed(name: str, env: Environment) -> None:
             f"{name} takes no seed in reset: write reset(self, *, seed=None, "
             "options=None), and begin it with super().reset(seed=seed)."
         )
+
+
+def _alike(one: list[Any], two: list[Any]) -> bool:
+    """Whether two plays are the same as far as both go; one in which something fails is like none."""
+    return all(
+        len(a) == len(b) > 0
+        and all(_difference(np.asarray(a[n]), np.asarray(b[n])) is None for n in a)
+        for a, b in zip(one, two, strict=False)
+    )
 
 
 def _difference(one: Array, two: Array) -> tuple[int, ...] | None:

@@ -439,7 +439,7 @@ def test_observations_become_vectors(space: Any, value: Any, flat: list[float]) 
             return value, {}
 
         def step(self, action: Any) -> Any:
-            return value, 0.0, False, False, {}
+            return value, -self.goal, False, False, {}
 
     batch = episodes(family(Shows))
     assert batch.observations.shape[-1] == len(flat)
@@ -663,6 +663,79 @@ def test_an_environment_that_does_not_repeat_itself_is_refused_with_what_differs
     episodes(family(make, repeatable=False))
 
 
+class Slips(Point):
+    """As an environment with a probability of slipping, which is 0 unless it is set, or slips late."""
+
+    chance: Any = staticmethod(lambda: np.random.rand())  # noqa: NPY002
+    late, slip = 0, 0.0
+
+    def step(self, action: Any) -> Any:
+        away = self.t >= self.late and (self.slip > 0 or self.late) and self.chance() < 0.5
+        return super().step(-np.asarray(action) if away else action)
+
+
+def slippery(make: Any, horizon: int = 10, slip: float = 0.0) -> GymTasks:
+    return GymTasks(
+        make,
+        lambda env, task: vars(env.unwrapped).update(slip=task["slip"], goal=task["slip"]),
+        lambda n, gen: {"slip": torch.rand(n, generator=gen)},
+        {"slip": torch.tensor(slip)},
+        horizon,
+        name="point",
+    )
+
+
+@pytest.mark.parametrize("late", [0, 60])
+@pytest.mark.parametrize("chance", [lambda: np.random.rand(), random.random, lambda: torch.rand(()).item()])  # noqa: NPY002
+def test_chance_that_only_other_tasks_or_late_steps_meet_is_the_copys_own(chance: Any, late: int) -> None:
+    kind = type("Kind", (Slips,), {"chance": staticmethod(chance), "late": late})
+    tasks = slippery(kind, 100)
+    policy = MLPPolicy.for_tasks(tasks, generator(0), hidden=(4,))
+    task, noise = tasks.sample(2, generator(1)), draw_noise(tasks, policy, 2, 2, generator(2))
+    one, two = (rollout(tasks, policy, tile(policy.params(), 2), task, 2, noise=noise) for _ in range(2))
+    assert torch.equal(one.rewards, two.rewards)
+    tasks.close()
+
+
+@pytest.mark.parametrize("late", [0, 60])
+def test_chance_of_its_own_that_only_other_tasks_or_late_steps_meet_is_refused(late: int) -> None:
+    own = np.random.default_rng()
+    kind = type("Kind", (Slips,), {"chance": staticmethod(own.random), "late": late})
+    with pytest.raises(ValueError, match=r"point does not repeat itself: .* when it was played once more"):
+        slippery(kind, 100)
+
+
+def test_a_task_that_all_copies_share_is_refused() -> None:
+    def share(env: Any, task: dict[str, Any]) -> None:
+        type(env.unwrapped).goal = task["goal"]
+
+    kind = type("Kind", (Point,), {})
+    draw = lambda n, gen: {"goal": torch.rand(n, generator=gen)}  # noqa: E731
+    with pytest.raises(ValueError, match=r"the reward at step 0 was .* when it was played beside another one"):
+        GymTasks(kind, share, draw, {"goal": torch.tensor(0.5)}, 5)
+
+
+def test_what_is_tried_takes_about_a_second_and_fifty_steps_of_the_default_task() -> None:
+    steps: dict[float, int] = {}
+
+    class Slow(Point):
+        def step(self, action: Any) -> Any:
+            time.sleep(0.002)
+            steps[self.goal] = steps.get(self.goal, 0) + 1
+            return super().step(action)
+
+    GymTasks(Slow, lambda env, task: setattr(env.unwrapped, "goal", task["goal"]),
+             lambda n, gen: {"goal": torch.rand(n, generator=gen)}, {"goal": torch.tensor(0.5)}, 10**6)  # fmt: skip
+    assert len(steps) == 4
+    assert all(count <= 6 * (50 if goal == 0.5 else 26) for goal, count in steps.items())
+    assert steps[0.5] >= 5 * 50
+
+
+def test_a_default_task_is_finite() -> None:
+    with pytest.raises(ValueError, match=r"task\['slip'\] of point holds nan; all its numbers must be finite"):
+        slippery(Point, slip=NAN)
+
+
 @pytest.mark.parametrize(
     "make",
     [
@@ -777,3 +850,38 @@ def test_what_belongs_to_a_wrapper_of_ones_own_may_be_set_there() -> None:
         GymTasks(
             lambda: wrappers.TimeLimit(Point(), 9), lambda env, task: setattr(env, "typo", 1), lambda n, g: {}, {}, 5
         )
+
+
+def setting(set_task: Any, make: Any = Point, spread: float = 1.0) -> GymTasks:
+    draw = lambda n, gen: {"goal": 0.5 + spread * torch.rand(n, generator=gen)}  # noqa: E731
+    return GymTasks(make, set_task, draw, {"goal": torch.tensor(0.5)}, 5, name="point")
+
+
+def test_a_task_that_changes_nothing_is_told() -> None:
+    def misspelt(env: Any, task: dict[str, Any]) -> None:
+        env.unwrapped.gaol = task["goal"]
+
+    for wrong in (misspelt, lambda env, task: None):
+        with pytest.warns(UserWarning, match=r"point plays 4 different tasks alike, .* 5 steps.*See the spelling"):
+            setting(wrong)
+    setting(lambda env, task: None, spread=0.0)  # these tasks do not differ
+
+
+def test_an_environment_that_set_task_returns_is_refused_unless_it_is_the_one_it_was_given() -> None:
+    def fresh(env: Any, task: dict[str, Any]) -> Any:
+        made = Point()
+        made.goal = task["goal"]
+        return made
+
+    def wrapped(env: Any, task: dict[str, Any]) -> Any:
+        return wrappers.TransformReward(env, lambda r: task["goal"] * r)
+
+    for wrong in (fresh, wrapped):
+        with pytest.raises(ValueError, match=r"set_task returns another environment, .*env.unwrapped.goal = task"):
+            setting(wrong)
+
+    def same(env: Any, task: dict[str, Any]) -> Any:
+        env.unwrapped.goal = task["goal"]
+        return env.unwrapped
+
+    assert len(episodes(setting(same, lambda: wrappers.TimeLimit(Point(), 9))).rewards.mean((1, 2)).unique()) == 3
