@@ -15,6 +15,7 @@ import gymnasium
 import numpy as np
 import torch
 
+from .gym_actions import Actions
 from .gym_copies import (
     GLOBAL,
     Copy,
@@ -26,7 +27,7 @@ from .gym_copies import (
     spaces_of,
     untouched,
 )
-from .gym_door import Actions, Array, Observations
+from .gym_door import Array, Observations
 
 REHEARSED = 50  # steps of the first task, whatever they cost
 SAMPLED = 3  # tasks besides it

@@ -14,8 +14,16 @@ from ..given import check_callable, counts
 from ..rng import generator
 from ..types import Task
 from .base import TaskDistribution, check_positive, digest
+from .gym_actions import Actions
 from .gym_copies import Copy, Environment, Pool, SetTask, untouched
-from .gym_door import Actions, Array, Observations, Refused, plain
+from .gym_door import (
+    Array,
+    Observations,
+    Refused,
+    check_dtype,
+    check_fits,
+    plain,
+)
 from .gym_rehearsal import SAMPLED, Rehearsal, check_reaches, check_takes_seed
 
 
@@ -51,7 +59,7 @@ class GymTasks(TaskDistribution):
         default_task: one task, leaves `[...]`; their shapes are what every task must have.
         horizon: T; by default the `max_episode_steps` with which the environment was registered.
         name: for messages.
-        dtype: of observations, rewards and continuous actions.
+        dtype: of observations, rewards and continuous actions: torch.float32 or torch.float64.
         repeatable: whether the environment must repeat itself; False takes one that does not.
 
     Raises:
@@ -75,6 +83,7 @@ class GymTasks(TaskDistribution):
         dtype: torch.dtype = torch.float32,
         repeatable: bool = True,
     ) -> None:
+        check_dtype(dtype)
         self._make_env, self._set_task, self._sample = make_env, set_task, sample
         check_callable("", make_env=make_env)
         check_callable("env task", set_task=set_task)
@@ -88,7 +97,7 @@ class GymTasks(TaskDistribution):
         self._ticket, self._episode = 0, -1
         self._pool = Pool(make_env)
         env = self._pool.another().env
-        self._seen = Observations(getattr(env, "observation_space", None))
+        self._seen = Observations(getattr(env, "observation_space", None), dtype)
         self._acts = Actions(getattr(env, "action_space", None))
         if horizon is None:
             horizon = env.spec.max_episode_steps if env.spec is not None else None
@@ -166,6 +175,8 @@ class GymTasks(TaskDistribution):
                 given, t = self._acts.given(actions[i]), copy.steps
                 try:
                     observation, rewards[i] = copy.step(given, self.horizon)
+                    if abs(rewards[i]) > self._seen.most:
+                        check_fits("the reward", rewards[i], self.dtype)
                     row[:-2] = self._seen.flat(observation)
                 except Refused as error:
                     raise self._refusal(error, lead, i, t) from None

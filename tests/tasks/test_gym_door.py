@@ -6,6 +6,7 @@ import random
 import re
 import time
 from collections.abc import Callable
+from fractions import Fraction
 from typing import Any
 
 import gymnasium
@@ -227,12 +228,15 @@ PLACE = r"the environment point gave {} to task 0 in episode 0 at step 2; {}"
 REWARDS: dict[str, tuple[Any, float]] = {
     "an array of one": (np.array([2.0]), 2), "a matrix of one": (np.array([[2]]), 2), "0-d": (np.array(2.0), 2),
     "an integer": (2, 2), "numpy's": (np.float16(2), 2), "a truth": (True, 1), "numpy's truth": (np.bool_(True), 1),
-    "a tensor": (torch.tensor(2.0), 2), "a list of one": ([2.0], 2),
+    "a tensor": (torch.tensor(2.0), 2), "a list of one": ([2.0], 2), "a fraction": (Fraction(2), 2),
+    "bfloat16": (torch.tensor(2.0, dtype=torch.bfloat16), 2), "long": (10**30, 1e30),
+    "an object": (np.array([2], "O"), 2),
+    "with a gradient": (torch.tensor(2.0, requires_grad=True), 2), "a mask without effect": (np.ma.array([2.0]), 2),
 }  # fmt: skip
 NO_REWARDS: dict[str, Any] = {
     "None": None, "a text": "1.0", "a complex": 1j, "two": np.array([1.0, 2.0]), "none": np.array([]), "a dict": {},
     "an object": np.array([None]), "complex in an array": np.array(1j), "a ragged list": [[1, 2], [3]],
-    "two in a tensor": torch.tensor([1.0, 2.0]),
+    "two in a tensor": torch.tensor([1.0, 2.0]), "the text in an array": np.array("1.0"),
 }  # fmt: skip
 
 
@@ -281,8 +285,15 @@ def test_observations_are_finite_whatever_the_actions_are(
 
 @pytest.mark.parametrize("play", PLAYS)
 def test_what_overflows_the_type_of_the_family_is_not_finite(play: Callable[..., Rollout]) -> None:
-    with pytest.raises(ValueError, match=PLACE.format(r"the observation \[inf, 0.0\]", "observations must be finite")):
-        play(family(giving(0, np.array([1e300, 0]))))
+    holds = re.escape("torch.float32 holds no more than 3.403e+38: pass dtype=torch.float64 to GymTasks, or scale it")
+    with pytest.raises(ValueError, match=PLACE.format(r"an observation with the number -1e\+300", holds)):
+        play(family(giving(0, np.array([-1e300, INF]))))
+    for reward in (1e39, np.float64(1e39), np.array([1e39]), 10**39):
+        with pytest.raises(ValueError, match=PLACE.format(r"the reward 1e\+39", holds)):
+            play(family(giving(1, reward)))
+    with pytest.raises(ValueError, match=PLACE.format("the reward something of type int", "rewards must be finite")):
+        play(family(giving(1, 10**400)))
+    assert play(family(giving(1, 1e39), dtype=torch.float64)).rewards.max() == 1e39
     assert torch.isfinite(play(family(giving(0, np.array([1e300, 0])), dtype=torch.float64)).observations).all()
 
 
@@ -314,9 +325,69 @@ def test_an_observation_that_is_not_of_its_space_is_refused(name: str, play: Cal
         play(family(giving(0, OBSERVATIONS[name])))
 
 
-@pytest.mark.parametrize("value", [np.ones(2), np.ones(2, int), [1.0, 1.0], np.ones(2, bool), torch.ones(2)])
+@pytest.mark.parametrize(
+    "value",
+    [
+        np.ones(2), np.ones(2, int), [1.0, 1.0], np.ones(2, bool), torch.ones(2), torch.ones(2, dtype=torch.bfloat16),
+        torch.ones(2, requires_grad=True), np.ma.array([1.0, 1.0]), np.ma.array([1.0, 1.0], mask=[0, 0]),
+    ],
+)  # fmt: skip
 def test_an_observation_of_another_type_of_number_is_taken(value: Any) -> None:
     assert episodes(family(giving(0, value))).observations[:, :, 3].eq(1).all()
+
+
+@pytest.mark.parametrize("play", PLAYS)
+def test_what_is_masked_is_refused(play: Callable[..., Rollout]) -> None:
+    """The numbers under a mask would count."""
+    mend = re.escape("a mask is not kept: fill it, as in value.filled(0)")
+    for place, value, what in (
+        (0, np.ma.array([1.0, 9.0], mask=[0, 1]), "an observation of which 1 of 2 numbers are masked"),
+        (1, np.ma.array([9.0], mask=[1]), "the reward of which 1 of 1 numbers are masked"),
+        (1, np.ma.masked, "the reward of which 1 of 1 numbers are masked"),
+        (2, np.ma.array([True], mask=[1]), "terminated of which 1 of 1 numbers are masked"),
+    ):
+        with pytest.raises(ValueError, match=PLACE.format(what, mend)):
+            play(family(giving(place, value)))
+
+
+def test_a_reset_may_return_a_list() -> None:
+    class Lists(Point):
+        def reset(self, *, seed: int | None = None, options: Any = None) -> Any:
+            return list(super().reset(seed=seed))
+
+        def step(self, action: Any) -> Any:
+            return list(super().step(action))
+
+    assert torch.equal(episodes(family(Lists)).observations, episodes(family(Point)).observations)
+
+
+@pytest.mark.parametrize("name", ["observation_space", "action_space"])
+@pytest.mark.parametrize("space", [Box(-1, 1, (0,)), Box(-1, 1, (3, 0)), MultiDiscrete(np.zeros((0,), int))])
+def test_a_space_without_a_number_is_refused(name: str, space: Any) -> None:
+    message = (
+        rf"the {name[:-6]} space is .*, of shape {re.escape(str(space.shape))}, which holds no number: .*self.{name}"
+    )
+    with pytest.raises(ValueError, match=message):
+        family(type("Kind", (Point,), {name: space}))
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16, torch.int64, np.float32, "float32", None])
+def test_the_type_of_the_family_is_one_of_two(dtype: Any) -> None:
+    with pytest.raises(ValueError, match=r"dtype = .*: torch.float32 or torch.float64 is needed here"):
+        family(Point, dtype=dtype)
+
+
+@pytest.mark.parametrize("leaf", [
+    torch.tensor(0.5, requires_grad=True), torch.tensor(0.5, dtype=torch.bfloat16), np.float16(0.5), np.array(0.5), 0.5,
+])  # fmt: skip
+def test_tasks_arrive_whatever_their_type_and_their_gradient(leaf: Any) -> None:
+    given: list[Any] = []
+    draw = lambda n, gen: {"goal": torch.as_tensor(leaf).expand(n)}  # noqa: E731
+    keep = lambda env, task: given.append(task["goal"])  # noqa: E731
+    tasks = GymTasks(Point, keep, draw, {"goal": leaf}, 10)
+    episodes(tasks)
+    assert set(given) == {0.5}
+    assert not tasks.default_task()["goal"].requires_grad
 
 
 def test_an_array_that_is_used_again_and_again_is_copied() -> None:
