@@ -6,6 +6,7 @@ The horizon belongs to the objective, though: an algorithm that estimates values
 Handshake: `env.spec.max_episode_steps` is the horizon, which wrappers such as `TimeAwareObservation` ask for. The
 registered ids say it among their `kwargs`: a `max_episode_steps` there would wrap a second limit around an environment
 with another `horizon`. `gymnasium.make(id, max_episode_steps=...)` shortens episodes; `horizon=...` lengthens them too.
+(Of more steps than the horizon an environment is not told: its specification keeps the horizon, with a warning.)
 
 Actions: integers, or a box of plus and minus the family's `action_limit`. Where that exceeds 1 the box is
 [-1, 1], as gymnasium asks, and 1 means the limit (the pendulum's 2 N m). Beyond the box the dynamics clip.
