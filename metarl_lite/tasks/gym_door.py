@@ -164,11 +164,11 @@ def check_holds(what: str, space: Any) -> None:
         )
 
 
-def check_dtype(dtype: Any) -> None:
+def check_dtype(dtype: Any, name: str = "dtype") -> None:
     """Refuses a type in which gymnasium's numbers cannot be given and taken as they are."""
     if dtype not in (torch.float32, torch.float64):
         raise ValueError(
-            f"dtype = {dtype!r}: torch.float32 or torch.float64 is needed here, since "
+            f"{name} = {dtype!r}: torch.float32 or torch.float64 is needed here, since "
             "numpy's numbers come and go; such as dtype=torch.float32."
         )
 

@@ -29,6 +29,7 @@ from ..types import Task
 from .base import TaskDistribution, check_kind
 from .door import admit, ends_in_spite
 from .families import make_tasks
+from .gym_door import check_dtype, check_unmasked
 from .gym_handshake import NO_RENDER_MODE, Handshake
 from .gym_rendering import Trace, picture
 from .gym_tasks import GymTasks
@@ -133,7 +134,7 @@ def as_family(
 ) -> TaskDistribution:
     """A family, given as it is or by its name and arguments."""
     if isinstance(tasks, str):
-        return make_tasks(tasks, **options)
+        tasks, options = make_tasks(tasks, **options), {}
     if isinstance(tasks, type):
         check_kind(TaskDistribution, tasks=tasks)
     if not isinstance(tasks, TaskDistribution):
@@ -141,6 +142,7 @@ def as_family(
             f"tasks = {tasks!r}: a family is needed, or its name, such as 'point-goal'."
         )
     check_members(tasks)
+    check_dtype(tasks.dtype, f"{type(tasks).__name__}.dtype")
     if options:
         raise ValueError(
             f"the options {sorted(options)} belong to the family, which is given "
@@ -177,6 +179,8 @@ def spaces(
 def as_task(tasks: TaskDistribution, task: Any, num_tasks: int | None = None) -> Task:
     """Checks a task, whose leaves may be tensors, arrays or numbers, and copies it: nobody changes it."""
     if isinstance(task, dict):
+        for name, leaf in task.items():
+            check_unmasked(leaf, f"task[{name!r}]")
         leaves = {
             name: torch.as_tensor(leaf).detach().clone() for name, leaf in task.items()
         }
@@ -195,6 +199,8 @@ def as_action(
     ignore: Array | None = None,
 ) -> Tensor:
     """Checks an action, or one of each member that is not ignored, and brings it to the dynamics' units."""
+    if isinstance(action, np.ma.MaskedArray):
+        check_unmasked(action, "an action")
     array = np.asarray(action)
     shape = lead if tasks.discrete else (*lead, tasks.action_size)
     good = array.shape == shape and array.dtype.kind in (
