@@ -134,7 +134,7 @@ class DependentBandit(BernoulliBandit):
         if bool(((sums - 1).abs() > 1e-4).any()):
             raise ValueError(
                 f"task['probabilities'] of {self.name} sum to {sums.min().item():.4g} "
-                f"... {sums.max().item():.4g}; its two arms depend on each other, p and "
+                f"... {sums.max().item():.4g}; its arms depend on each other, p and "
                 "1 - p: for others there is BernoulliBandit(2)."
             )
 

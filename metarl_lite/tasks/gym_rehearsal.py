@@ -13,7 +13,6 @@ from typing import Any
 
 import gymnasium
 import numpy as np
-import torch
 
 from .gym_actions import Actions
 from .gym_copies import (
@@ -24,6 +23,7 @@ from .gym_copies import (
     SetTask,
     as_values,
     give,
+    same,
     spaces_of,
     untouched,
 )
@@ -31,6 +31,7 @@ from .gym_door import Array, Observations
 
 REHEARSED = 50  # steps of the first task, whatever they cost
 SAMPLED = 3  # tasks besides it
+KEPT = 2**22  # numbers of observations of an episode
 PATIENCE = 0.05  # seconds for a task; it is played six times
 UNUSUAL = 3_735_928_559  # more than the 31 bits of an environment's seed
 FAILED: dict[str, Any] = {}  # in place of a step
@@ -42,7 +43,7 @@ class Rehearsal:
 
     They go to the horizon where that is cheap: about a second for all of them, but at least `REHEARSED` steps of the
     first task. Not found is what needs another task, other actions or more steps than are played here: chance that
-    begins only where a goal is reached, say.
+    begins only where a goal is reached, say. If it comes from a library, `Pool.check_unmoved` finds it as it is played.
 
     Attributes:
         name: of the environment, for messages.
@@ -77,38 +78,44 @@ class Rehearsal:
                 library.sow(UNUSUAL)
             before = {name: library.read() for name, library in GLOBAL.items()}
             steps = [self._affordable(first, k) for k in range(len(self.tasks))]
-            draws = tuple(n for n in GLOBAL if not _same(before[n], GLOBAL[n].read()))
+            draws = tuple(n for n in GLOBAL if not same(before[n], GLOBAL[n].read()))
         self.pool.draw_from(draws, spaces != _written(first))
-        plain: list[Any] = []
-        others = []  # tasks, and whether they play as the first one does
-        for k, most in enumerate(steps):
-            once = list(self._played(first, k, most))
-            again = list(self._played(first, k, most))
-            self._compare(once, again, "it was played once more")
-            other = list(self._played(second, k, most))
-            self._compare(once, other, "another one of make_env was played")
-            # the other one has another task
-            neighbour = self._played(second, (k + 1) % len(steps), most, seed=1)
-            beside = list(zip_longest(self._played(first, k, most), neighbour))
-            again = [one for one, _ in beside if one is not None]
-            self._compare(once, again, "it was played beside another one")
-            plain = plain or once
-            if any(
-                not np.array_equal(v, self.tasks[0][n])
-                for n, v in self.tasks[k].items()
-            ):
-                others.append(_alike(plain, once))
-        if others and all(others):
-            self._warn(len(plain) - 1)
+        once = [self._repeated(first, second, k, most) for k, most in enumerate(steps)]
+        others = [  # that differ, and go far enough for it to show
+            k
+            for k, most in enumerate(steps)
+            if self._differs(k) and most >= min(REHEARSED, self.horizon)
+        ]
+        if others and all(_alike(once[0], once[k]) for k in others):
+            self._warn(len(others) + 1, len(once[0]) - 1)
+
+    def _repeated(self, first: Copy, second: Copy, k: int, most: int) -> list[Any]:
+        """A play of a task, which is the same once more, by another copy, and beside another task's."""
+        once = list(self._played(first, k, most))
+        again = list(self._played(first, k, most))
+        self._compare(once, again, "it was played once more")
+        other = list(self._played(second, k, most))
+        self._compare(once, other, "another one of make_env was played")
+        neighbour = self._played(second, (k + 1) % len(self.tasks), most, seed=1)
+        beside = list(zip_longest(self._played(first, k, most), neighbour))
+        again = [one for one, _ in beside if one is not None]
+        self._compare(once, again, "it was played beside another one")
+        return once
+
+    def _differs(self, k: int) -> bool:
+        """Whether a task is another one than the first."""
+        one, two = self.tasks[0], self.tasks[k]
+        return any(not np.array_equal(one[name], two[name]) for name in one)
 
     def _affordable(self, copy: Copy, k: int) -> int:
         """How many steps of a task there is time for."""
-        since, steps = time.perf_counter(), 0
-        for steps, _ in enumerate(self._played(copy, k, self.horizon)):
+        most = min(self.horizon, max(REHEARSED, KEPT // self.seen.size))
+        since = time.perf_counter()
+        for steps, _ in enumerate(self._played(copy, k, most)):
             late = time.perf_counter() - since > PATIENCE
             if late and (k or steps >= REHEARSED):
                 return steps
-        return self.horizon
+        return most
 
     def _played(
         self, copy: Copy, k: int, most: int, seed: int = 0
@@ -132,9 +139,9 @@ class Rehearsal:
             return self.acts.given(chance.integers(self.acts.size, size=()))
         return self.acts.given(self.acts.scale * chance.normal(size=self.acts.size))
 
-    def _warn(self, steps: int) -> None:
+    def _warn(self, tasks: int, steps: int) -> None:
         warnings.warn(
-            f"{self.name} plays {len(self.tasks)} different tasks alike, to the bit, "
+            f"{self.name} plays {tasks} different tasks alike, to the bit, "
             f"for {steps} steps with the same seed and actions: does set_task set what "
             "the environment reads, as in env.unwrapped.goal = ...? See the spelling. "
             "If a task shows only later, as where a goal is reached, all is well.",
@@ -222,12 +229,3 @@ def _written(copy: Copy) -> bytes:
         return pickle.dumps(spaces_of(copy.env))
     except Exception:
         return b""
-
-
-def _same(one: Any, two: Any) -> bool:
-    """Equality of two states of a library."""
-    if isinstance(one, tuple):
-        return all(map(_same, one, two))
-    if isinstance(one, torch.Tensor):
-        return torch.equal(one, two)
-    return bool(np.all(one == two))

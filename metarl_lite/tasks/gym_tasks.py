@@ -139,6 +139,8 @@ class GymTasks(TaskDistribution):
         )
         while len(self._pool) < len(seeds):
             self._pool.another()
+        self._pool.batches += 1
+        before = self._pool.states()
         self._ticket, self._episode = self._ticket + 1, self._episode + 1
         for copy in self._pool:
             copy.ticket = -1
@@ -158,6 +160,7 @@ class GymTasks(TaskDistribution):
                 raise
             copy.ticket = self._ticket
             rows[i, -2:] = i, self._ticket
+        self._pool.check_unmoved(self.name, before)
         return self._state(rows, lead).to(noise.device)
 
     def step(
@@ -167,7 +170,7 @@ class GymTasks(TaskDistribution):
         lead, device = state.shape[:-1], state.device
         rows = state.reshape(-1, state.shape[-1]).cpu().numpy().copy()
         actions = action.reshape(len(rows), *action.shape[len(lead) :]).cpu().numpy()
-        self._ticket += 1
+        self._ticket, before = self._ticket + 1, self._pool.states()
         rewards, ended = np.zeros(len(rows)), np.zeros(len(rows), bool)
         for i, row in enumerate(rows):
             copy = self._latest(row)
@@ -185,6 +188,7 @@ class GymTasks(TaskDistribution):
                     raise
                 row[-1] = copy.ticket = self._ticket
             ended[i] = copy.over
+        self._pool.check_unmoved(self.name, before)
         return (
             self._state(rows, lead).to(device),
             torch.from_numpy(rewards).to(device, self.dtype).reshape(lead),
@@ -228,6 +232,8 @@ class GymTasks(TaskDistribution):
             if repeatable:
                 play.run()
                 self._pool.draw_from(pool.draws, pool.samples)
+                # the first reset makes it 0
+                self._pool.watch, self._pool.batches = True, -1
         finally:
             pool.close()
 
