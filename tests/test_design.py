@@ -22,7 +22,7 @@ FENCED = re.compile(r"^```(?:python|diff)\n(.*?)^```", re.DOTALL | re.MULTILINE)
 FLOORS = [
     "given types rng ram",
     "tasks: base finite promises door bandits two_step tabular navigation physics families "
-    "gym_door gym_copies gym_rehearsal gym_tasks gym_rendering gym_handshake gym_env gym_vector gym checks",
+    "gym_door gym_actions gym_copies gym_rehearsal gym_tasks gym_rendering gym_handshake gym_env gym_vector gym checks",
     "oracles: bandits gittins bayes tabular posterior navigation grid two_step meta_gradient supports estimators",
     "policies: layers distributions base mlp through_time gru keyed belief seat player",
     "returns rollout losses optim",

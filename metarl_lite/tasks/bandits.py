@@ -65,6 +65,17 @@ class BernoulliBandit(TaskDistribution):
     def observe(self, task: Task, state: Tensor) -> Tensor:
         return state
 
+    def check_task(self, task: Task, num_tasks: int | None = None) -> None:
+        """Refuses, besides wrong shapes, what is no probability."""
+        super().check_task(task, num_tasks)
+        table = task["probabilities"]
+        if bool(((table < 0) | (table > 1)).any()):
+            raise ValueError(
+                f"task['probabilities'] of {self.name} runs from {table.min().item():g}"
+                f" to {table.max().item():g}; an arm pays 1 with a probability from 0 "
+                "to 1: divide what an arm pays in 100 pulls by 100, say."
+            )
+
 
 class DependentBandit(BernoulliBandit):
     r"""Two arms whose probabilities sum to 1, so that each pull of one arm tells as much about the other.
@@ -115,6 +126,17 @@ class DependentBandit(BernoulliBandit):
                 which
             ]
         return {"probabilities": torch.stack([first, 1 - first], -1)}
+
+    def check_task(self, task: Task, num_tasks: int | None = None) -> None:
+        """Refuses, besides what is no probability, two that do not sum to 1."""
+        super().check_task(task, num_tasks)
+        sums = task["probabilities"].sum(-1)
+        if bool(((sums - 1).abs() > 1e-4).any()):
+            raise ValueError(
+                f"task['probabilities'] of {self.name} sum to {sums.min().item():.4g} "
+                f"... {sums.max().item():.4g}; its arms depend on each other, p and "
+                "1 - p: for others there is BernoulliBandit(2)."
+            )
 
 
 class ElevenArms(TaskDistribution):

@@ -44,6 +44,8 @@ GLOBAL = {
 }
 
 
+WATCHED = 16  # of so many batches of episodes one is watched, the first included
+
 SPACES = ("observation_space", "action_space")
 
 
@@ -68,7 +70,7 @@ class Copy:
             for space in spaces_of(self.env).values():
                 space.seed(seed)
         with self._own_chance(seed):
-            set_task(self.env, values)
+            give(set_task, self.env, values)
             result = self.env.reset(seed=seed)
         return as_reset(result)
 
@@ -107,7 +109,7 @@ class Pool(list[Copy]):
     def __init__(self, make_env: Callable[[], Environment]) -> None:
         super().__init__()
         self.make_env, self.draws = make_env, tuple[str, ...]()
-        self.samples = False
+        self.samples, self.watch, self.batches = False, False, 0
 
     def another(self) -> Copy:
         """One more."""
@@ -138,6 +140,24 @@ class Pool(list[Copy]):
                 for name, space in spaces_of(copy.env).items():
                     setattr(copy.env.unwrapped, name, deepcopy(space))
 
+    def states(self) -> dict[str, Any]:
+        """Of the libraries from which no copy is known to draw, where this batch is watched: that takes half a ms."""
+        if not self.watch or self.batches % WATCHED:
+            return {}
+        return {n: GLOBAL[n].read() for n in GLOBAL if n not in self.draws}
+
+    def check_unmoved(self, name: str, before: dict[str, Any]) -> None:
+        """Refuses an environment that has drawn from a library although it did not when it was tried."""
+        moved = [n for n, state in before.items() if not same(state, GLOBAL[n].read())]
+        if moved:
+            raise ValueError(
+                f"{name} draws from the global state of {' and '.join(moved)}, and did "
+                "not when it was tried with the default task and a few others: the "
+                "same noise would not give the same episode. Draw from self.np_random; "
+                "or give a default_task with which it draws at once; or pass "
+                "repeatable=False."
+            )
+
     def close(self) -> None:
         """Closes them all."""
         for copy in self:
@@ -156,6 +176,22 @@ def untouched() -> Iterator[None]:
             GLOBAL[name].put(state)
 
 
+def give(set_task: SetTask, env: Environment, values: dict[str, Any]) -> None:
+    """Sets a task; refuses a `set_task` that returns another environment, which nobody would step."""
+    made: Any = set_task(env, values)  # type: ignore[func-returns-value]
+    if not isinstance(made, gymnasium.Env):
+        return
+    inside: Any = env
+    while made is not inside and isinstance(inside, gymnasium.Wrapper):
+        inside = inside.env
+    if made is not inside:
+        raise ValueError(
+            f"set_task returns another environment, {made}, and what it returns is not "
+            "used: change the one that it is given, as in env.unwrapped.goal = "
+            "task['goal'], and wrap it in make_env."
+        )
+
+
 def spaces_of(env: Environment) -> dict[str, Any]:
     """The spaces of the environment inside its wrappers, by name."""
     inside = env.unwrapped
@@ -165,3 +201,12 @@ def spaces_of(env: Environment) -> dict[str, Any]:
 def as_values(task: dict[str, Array]) -> dict[str, Any]:
     """A number for a scalar leaf, and else an array that the environment may keep."""
     return {name: v.copy() if v.ndim else v.item() for name, v in task.items()}
+
+
+def same(one: Any, two: Any) -> bool:
+    """Equality of two states of a library."""
+    if isinstance(one, tuple):
+        return all(map(same, one, two))
+    if isinstance(one, torch.Tensor):
+        return torch.equal(one, two)
+    return bool(np.all(one == two)) if isinstance(one, np.ndarray) else one == two

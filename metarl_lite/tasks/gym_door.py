@@ -10,13 +10,15 @@ import math
 from typing import Any
 
 import numpy as np
+import torch
 from gymnasium import spaces
 from numpy.typing import NDArray
+from torch import Tensor
+
+from ..given import number
 
 Array = NDArray[Any]
-MOST_CHOICES = (
-    4096  # of an action that is made of several; a policy has an output for each
-)
+LARGEST = torch.finfo(torch.float64).max
 
 
 class Refused(ValueError):
@@ -29,7 +31,7 @@ class Refused(ValueError):
 
 def as_reset(result: Any) -> Any:
     """The observation in what `reset` returned."""
-    pair = isinstance(result, tuple) and len(result) == 2
+    pair = isinstance(result, tuple | list) and len(result) == 2
     if not pair or not isinstance(result[1], dict):
         raise Refused(
             f"{_named(result)} from reset",
@@ -61,24 +63,25 @@ def as_reward(reward: Any) -> float:
     """A finite number, be it a plain one, numpy's, or the only element of an array."""
     if isinstance(reward, float) and math.isfinite(reward):
         return float(reward)
-    array = _array(reward)
-    if array is None or array.size != 1 or array.dtype.kind not in "biuf":
+    array = _array(reward, "the reward")
+    one = array.item() if array is not None and array.size == 1 else None
+    value = int(one) if isinstance(one, bool) else number(one)
+    if value is None:
         raise Refused(f"the reward {_named(reward)}", "one real number is needed")
-    number = float(array.item())
-    if not math.isfinite(number):
+    if not abs(value) <= LARGEST:
         raise Refused(
-            f"the reward {number}",
+            f"the reward {value if isinstance(value, float) else _named(value)}",
             "rewards must be finite. Look at its step function with that task and the "
             "action before it",
         )
-    return number
+    return float(value)
 
 
 def as_flag(flag: Any, name: str) -> bool:
     """True or False, be it Python's, numpy's, or the only element of an array."""
     if isinstance(flag, bool | np.bool_):
         return bool(flag)
-    array = _array(flag)
+    array = _array(flag, name)
     if array is None or array.size != 1 or array.dtype.kind != "b":
         raise Refused(f"{name} = {_named(flag)}", "True or False is needed")
     return bool(array.item())
@@ -89,12 +92,13 @@ class Observations:
 
     Attributes:
         size: numbers in one vector.
+        most: the greatest number that the family's type holds.
 
     Raises:
-        ValueError: for a space that is neither Box, Discrete, MultiDiscrete nor MultiBinary.
+        ValueError: for a space that is neither Box, Discrete, MultiDiscrete nor MultiBinary, or holds nothing.
     """
 
-    def __init__(self, space: Any) -> None:
+    def __init__(self, space: Any, dtype: torch.dtype = torch.float32) -> None:
         plain = spaces.Box, spaces.Discrete, spaces.MultiDiscrete, spaces.MultiBinary
         if not isinstance(space, plain):
             wrapper = "gymnasium.wrappers.FlattenObservation(env)"
@@ -110,7 +114,9 @@ class Observations:
                 f"the observation space is {space}; GymTasks takes Box and Discrete, "
                 f"MultiDiscrete and MultiBinary. {advice}."
             )
-        self.space = space
+        self.space, self.dtype = space, dtype
+        self.most = torch.finfo(dtype).max
+        check_holds("observation", space)
         self.size = int(spaces.flatdim(space))
         self.shape = tuple(space.shape or ())
         self.single = int(np.prod(self.shape)) == 1
@@ -121,7 +127,7 @@ class Observations:
 
     def flat(self, observation: Any) -> Array:
         """One observation as a vector; not yet looked at for numbers that are not finite."""
-        array = _array(observation)
+        array = _array(observation, "an observation")
         if array is None or array.dtype.kind not in self.kinds:
             raise Refused(
                 f"an observation of type {_type(observation, array)}",
@@ -133,6 +139,8 @@ class Observations:
                 f"its observation_space is {self.space}, of shape {self.shape}",
             )
         if isinstance(self.space, spaces.Box):
+            if array.dtype.itemsize > self.dtype.itemsize:
+                check_fits("an observation with the number", array, self.dtype)
             return array.reshape(-1)
         fitting = array.reshape(self.shape).astype(self.space.dtype)
         choice = int(fitting) if isinstance(self.space, spaces.Discrete) else fitting
@@ -146,107 +154,64 @@ class Observations:
         return np.asarray(spaces.flatten(self.space, choice))
 
 
-class Actions:
-    """What a policy chooses, as an action of the space; one choice stands for a combination of several.
-
-    Attributes:
-        discrete: whether the policy chooses among finitely many.
-        size: how many, or the coordinates of a box.
-        scale: of a box, a quarter of its mean width: the first actions' standard deviation.
-
-    Raises:
-        ValueError: for a space of which a policy with one output layer cannot choose, naming a wrapper.
-    """
-
-    def __init__(self, space: Any) -> None:
-        self.space, self.scale = space, 1.0
-        self.discrete = not isinstance(space, spaces.Box)
-        self.counts = _counts(space)
-        if isinstance(space, spaces.Box):
-            self.size = int(np.prod(space.shape))
-            width = float(np.mean(space.high - space.low))
-            self.scale = width / 4 if np.isfinite(width) else 1.0
-        elif self.counts is None:
-            raise ValueError(
-                f"the action space is {space}; GymTasks takes Box and Discrete, "
-                f"MultiDiscrete and MultiBinary. {_action_advice(space)}."
-            )
-        else:
-            self.size = math.prod(self.counts)
-            if len(self.counts) > 1 and self.size > MOST_CHOICES:
-                raise ValueError(
-                    f"the action space {space} has more than {MOST_CHOICES} "
-                    "combinations, and a policy would have an output for each of them. "
-                    "Leave some out: gymnasium.wrappers.TransformAction(env, lambda a: "
-                    "chosen[a], gymnasium.spaces.Discrete(len(chosen)))."
-                )
-
-    def given(self, action: Array) -> Any:
-        """A policy's action, as the environment takes it."""
-        space = self.space
-        if isinstance(space, spaces.Box):
-            # `rollout` reports what is not finite
-            finite = np.nan_to_num(action.reshape(space.shape))
-            return np.clip(finite, space.low, space.high).astype(space.dtype)
-        if isinstance(space, spaces.Discrete):
-            return int(action) + int(space.start)
-        assert self.counts is not None
-        places = np.unravel_index(int(action), self.counts)
-        choices = np.stack(places).reshape(space.shape)
-        start = space.start if isinstance(space, spaces.MultiDiscrete) else 0
-        return (choices + start).astype(space.dtype)
-
-
-def _counts(space: Any) -> tuple[int, ...] | None:
-    """How many choices each part of an action has, if it is made of finitely many."""
-    if isinstance(space, spaces.Discrete):
-        return (int(space.n),)
-    if isinstance(space, spaces.MultiDiscrete):
-        return tuple(int(n) for n in space.nvec.reshape(-1))
-    if isinstance(space, spaces.MultiBinary):
-        return (2,) * int(np.prod(space.shape))
-    return None
-
-
-def _action_advice(space: Any) -> str:
-    """A wrapper that makes the space a Box or a Discrete, as it is typed."""
-    if not isinstance(space, spaces.Space):
-        return "Set self.action_space to a space in its __init__"
-    wrapper = (
-        "Wrap the environment in gymnasium.wrappers.TransformAction(env, lambda a: "
-    )
-    parts: dict[Any, Any] = {}
-    if isinstance(space, spaces.Dict):
-        parts = dict(space.spaces)
-    if isinstance(space, spaces.Tuple):
-        parts = dict(enumerate(space.spaces))
-    if parts and all(isinstance(part, spaces.Box) for part in parts.values()):
-        return (
-            f"{wrapper}gymnasium.spaces.unflatten(env.action_space, a), "
-            "gymnasium.spaces.flatten_space(env.action_space)), which makes it one Box"
+def check_holds(what: str, space: Any) -> None:
+    """Refuses a space without a number in it: there would be nothing to see, or to choose."""
+    if isinstance(space, spaces.Space) and space.shape and 0 in space.shape:
+        raise ValueError(
+            f"the {what} space is {space}, of shape {space.shape}, which holds no "
+            "number: at least one is needed, as a constant 1 if there is nothing to "
+            f"tell; look at self.{what}_space in its __init__, and at its wrappers."
         )
-    plain = [
-        p for p in parts.values() if isinstance(p, spaces.Discrete) and not p.start
-    ]
-    if parts and len(plain) == len(parts):
-        counts = tuple(int(part.n) for part in plain)
-        action = f"numpy.unravel_index(a, {counts})"
-        if isinstance(space, spaces.Dict):
-            action = f"dict(zip({tuple(parts)}, {action}))"
-        choice = f"gymnasium.spaces.Discrete({math.prod(counts)})"
-        return f"{wrapper}{action}, {choice}), which makes it one choice"
-    return (
-        f"{wrapper}ACTION, SPACE), where SPACE is a Box or a Discrete that you choose, "
-        "and ACTION what a point a of it stands for"
-    )
 
 
-def _array(value: Any) -> Array | None:
-    """The value as an array; None where numpy cannot make one of it."""
+def check_dtype(dtype: Any, name: str = "dtype") -> None:
+    """Refuses a type in which gymnasium's numbers cannot be given and taken as they are."""
+    if dtype not in (torch.float32, torch.float64):
+        raise ValueError(
+            f"{name} = {dtype!r}: torch.float32 or torch.float64 is needed here, since "
+            "numpy's numbers come and go; such as dtype=torch.float32."
+        )
+
+
+def check_fits(what: str, numbers: Any, dtype: torch.dtype) -> None:
+    """Refuses a finite number that would be infinite in the type of the family."""
+    size = np.abs(np.atleast_1d(numbers))
+    wide = (size > torch.finfo(dtype).max) & (size < np.inf)
+    if wide.any():
+        remedy = "pass dtype=torch.float64 to GymTasks, or " * (dtype == torch.float32)
+        raise Refused(
+            f"{what} {np.atleast_1d(numbers)[wide][0]}",
+            f"{dtype} holds no more than {torch.finfo(dtype).max:.4g}: {remedy}scale "
+            "it in a wrapper",
+        )
+
+
+def plain(value: Any) -> Any:
+    """A tensor without its gradient, in a type that numpy has; anything else as it is."""
+    if not isinstance(value, Tensor):
+        return value
+    value = value.detach().cpu()
+    return value.float() if value.dtype == torch.bfloat16 else value
+
+
+def _array(value: Any, what: str) -> Array | None:
+    """The value as an array; None where numpy cannot make one of it. What is masked is refused."""
+    if isinstance(value, np.ma.MaskedArray):
+        check_unmasked(value, what)
     try:
-        return np.asarray(value)
+        return np.asarray(plain(value))
     except (TypeError, ValueError, RuntimeError):
         return None
+
+
+def check_unmasked(value: Any, what: str) -> None:
+    """Refuses an array of which a part is masked: the numbers under a mask would count."""
+    if np.ma.is_masked(value):
+        raise Refused(
+            f"{what} of which {value.size - value.count()} of {value.size} numbers are "
+            "masked",
+            "a mask is not kept: fill it, as in value.filled(0)",
+        )
 
 
 def _named(value: Any) -> str:

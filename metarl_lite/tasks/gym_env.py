@@ -6,6 +6,7 @@ The horizon belongs to the objective, though: an algorithm that estimates values
 Handshake: `env.spec.max_episode_steps` is the horizon, which wrappers such as `TimeAwareObservation` ask for. The
 registered ids say it among their `kwargs`: a `max_episode_steps` there would wrap a second limit around an environment
 with another `horizon`. `gymnasium.make(id, max_episode_steps=...)` shortens episodes; `horizon=...` lengthens them too.
+(Of more steps than the horizon an environment is not told: its specification keeps the horizon, with a warning.)
 
 Actions: integers, or a box of plus and minus the family's `action_limit`. Where that exceeds 1 the box is
 [-1, 1], as gymnasium asks, and 1 means the limit (the pendulum's 2 N m). Beyond the box the dynamics clip.
@@ -28,6 +29,7 @@ from ..types import Task
 from .base import TaskDistribution, check_kind
 from .door import admit, ends_in_spite
 from .families import make_tasks
+from .gym_door import check_dtype, check_unmasked
 from .gym_handshake import NO_RENDER_MODE, Handshake
 from .gym_rendering import Trace, picture
 from .gym_tasks import GymTasks
@@ -132,7 +134,7 @@ def as_family(
 ) -> TaskDistribution:
     """A family, given as it is or by its name and arguments."""
     if isinstance(tasks, str):
-        return make_tasks(tasks, **options)
+        tasks, options = make_tasks(tasks, **options), {}
     if isinstance(tasks, type):
         check_kind(TaskDistribution, tasks=tasks)
     if not isinstance(tasks, TaskDistribution):
@@ -140,6 +142,7 @@ def as_family(
             f"tasks = {tasks!r}: a family is needed, or its name, such as 'point-goal'."
         )
     check_members(tasks)
+    check_dtype(tasks.dtype, f"{type(tasks).__name__}.dtype")
     if options:
         raise ValueError(
             f"the options {sorted(options)} belong to the family, which is given "
@@ -176,6 +179,8 @@ def spaces(
 def as_task(tasks: TaskDistribution, task: Any, num_tasks: int | None = None) -> Task:
     """Checks a task, whose leaves may be tensors, arrays or numbers, and copies it: nobody changes it."""
     if isinstance(task, dict):
+        for name, leaf in task.items():
+            check_unmasked(leaf, f"task[{name!r}]")
         leaves = {
             name: torch.as_tensor(leaf).detach().clone() for name, leaf in task.items()
         }
@@ -194,6 +199,8 @@ def as_action(
     ignore: Array | None = None,
 ) -> Tensor:
     """Checks an action, or one of each member that is not ignored, and brings it to the dynamics' units."""
+    if isinstance(action, np.ma.MaskedArray):
+        check_unmasked(action, "an action")
     array = np.asarray(action)
     shape = lead if tasks.discrete else (*lead, tasks.action_size)
     good = array.shape == shape and array.dtype.kind in (

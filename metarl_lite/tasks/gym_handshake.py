@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from copy import copy
+from dataclasses import fields
 from typing import Any
 
+import gymnasium
 from gymnasium.envs.registration import EnvSpec
 
 from .base import TaskDistribution
@@ -13,6 +14,30 @@ from .gym_rendering import frames_per_second
 NO_RENDER_MODE = (
     'render() without a render_mode: make the environment with render_mode="rgb_array".'
 )
+
+
+class Specification(EnvSpec):
+    """A specification that does not promise more steps than an episode has.
+
+    `gymnasium.make(id, max_episode_steps=...)` tells its number to a wrapper, and the environment never; it comes by
+    here when the wrapper writes its specification.
+    """
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        horizon = vars(self).get("kwargs", {}).get("horizon")
+        asked = name == "max_episode_steps" and value is not None
+        if asked and horizon is not None and value > horizon:
+            gymnasium.logger.warn(beyond(self.id, value, horizon))
+            value = horizon
+        super().__setattr__(name, value)
+
+
+def beyond(who: str, steps: int, horizon: int) -> str:
+    """The words for more steps than an episode has."""
+    return (
+        f"max_episode_steps = {steps}: an episode of {who} ends at its horizon, "
+        f"{horizon}; make it longer by horizon={steps}."
+    )
 
 
 class Handshake:
@@ -30,8 +55,12 @@ class Handshake:
 
     @spec.setter
     def spec(self, spec: EnvSpec | None) -> None:
-        self._spec = copy(spec)
-        if self._spec is not None and self._spec.max_episode_steps is None:
+        if spec is None:
+            self._spec = None
+            return
+        own = {f.name: getattr(spec, f.name) for f in fields(spec) if f.init}
+        self._spec = Specification(**own)
+        if self._spec.max_episode_steps is None:
             self._spec.max_episode_steps = self.limit
 
     def set_task(self, task: Any) -> None:

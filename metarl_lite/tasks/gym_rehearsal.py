@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import inspect
 import pickle
-from collections import deque
+import time
+import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import zip_longest
@@ -12,8 +13,8 @@ from typing import Any
 
 import gymnasium
 import numpy as np
-import torch
 
+from .gym_actions import Actions
 from .gym_copies import (
     GLOBAL,
     Copy,
@@ -21,25 +22,34 @@ from .gym_copies import (
     Pool,
     SetTask,
     as_values,
+    give,
+    same,
     spaces_of,
     untouched,
 )
-from .gym_door import Actions, Array, Observations
+from .gym_door import Array, Observations
 
-REHEARSED = 50  # steps
+REHEARSED = 50  # steps of the first task, whatever they cost
+SAMPLED = 3  # tasks besides it
+KEPT = 2**22  # numbers of observations of an episode
+PATIENCE = 0.05  # seconds for a task; it is played six times
 UNUSUAL = 3_735_928_559  # more than the 31 bits of an environment's seed
 FAILED: dict[str, Any] = {}  # in place of a step
 
 
 @dataclass
 class Rehearsal:
-    """A few steps of two copies with the same task, seed and actions, to see whether they are the same steps.
+    """Episodes of two copies with the same tasks, seed and actions, to see whether they are the same episodes.
+
+    They go to the horizon where that is cheap: about a second for all of them, but at least `REHEARSED` steps of the
+    first task. Not found is what needs another task, other actions or more steps than are played here: chance that
+    begins only where a goal is reached, say. If it comes from a library, `Pool.check_unmoved` finds it as it is played.
 
     Attributes:
         name: of the environment, for messages.
         pool: where two copies come from.
         set_task: gives an environment a task.
-        task: the task, leaves as arrays.
+        tasks: the default task and a few others, leaves as arrays.
         seen: turns observations into vectors.
         acts: turns choices into actions.
         horizon: T.
@@ -48,7 +58,7 @@ class Rehearsal:
     name: str
     pool: Pool
     set_task: SetTask
-    task: dict[str, Array]
+    tasks: list[dict[str, Array]]
     seen: Observations
     acts: Actions
     horizon: int
@@ -67,25 +77,56 @@ class Rehearsal:
             for library in GLOBAL.values():
                 library.sow(UNUSUAL)
             before = {name: library.read() for name, library in GLOBAL.items()}
-            deque(self._played(first), maxlen=0)
-            draws = tuple(n for n in GLOBAL if not _same(before[n], GLOBAL[n].read()))
+            steps = [self._affordable(first, k) for k in range(len(self.tasks))]
+            draws = tuple(n for n in GLOBAL if not same(before[n], GLOBAL[n].read()))
         self.pool.draw_from(draws, spaces != _written(first))
-        once = list(self._played(first))
-        self._compare(once, list(self._played(first)), "it was played once more")
-        self._compare(
-            once, list(self._played(second)), "another one of make_env was played"
-        )
-        beside = list(zip_longest(self._played(first), self._played(second, 1)))
+        once = [self._repeated(first, second, k, most) for k, most in enumerate(steps)]
+        others = [  # that differ, and go far enough for it to show
+            k
+            for k, most in enumerate(steps)
+            if self._differs(k) and most >= min(REHEARSED, self.horizon)
+        ]
+        if others and all(_alike(once[0], once[k]) for k in others):
+            self._warn(len(others) + 1, len(once[0]) - 1)
+
+    def _repeated(self, first: Copy, second: Copy, k: int, most: int) -> list[Any]:
+        """A play of a task, which is the same once more, by another copy, and beside another task's."""
+        once = list(self._played(first, k, most))
+        again = list(self._played(first, k, most))
+        self._compare(once, again, "it was played once more")
+        other = list(self._played(second, k, most))
+        self._compare(once, other, "another one of make_env was played")
+        neighbour = self._played(second, (k + 1) % len(self.tasks), most, seed=1)
+        beside = list(zip_longest(self._played(first, k, most), neighbour))
         again = [one for one, _ in beside if one is not None]
         self._compare(once, again, "it was played beside another one")
+        return once
 
-    def _played(self, copy: Copy, seed: int = 0) -> Iterator[dict[str, Any]]:
+    def _differs(self, k: int) -> bool:
+        """Whether a task is another one than the first."""
+        one, two = self.tasks[0], self.tasks[k]
+        return any(not np.array_equal(one[name], two[name]) for name in one)
+
+    def _affordable(self, copy: Copy, k: int) -> int:
+        """How many steps of a task there is time for."""
+        most = min(self.horizon, max(REHEARSED, KEPT // self.seen.size))
+        since = time.perf_counter()
+        for steps, _ in enumerate(self._played(copy, k, most)):
+            late = time.perf_counter() - since > PATIENCE
+            if late and (k or steps >= REHEARSED):
+                return steps
+        return most
+
+    def _played(
+        self, copy: Copy, k: int, most: int, seed: int = 0
+    ) -> Iterator[dict[str, Any]]:
         """What comes in, step by step, until the episode ends, or something fails: `rollout` will name that."""
+        chance = np.random.default_rng(0)  # the same actions each time
         try:
-            observation = copy.reset(self.set_task, self.task, seed)
+            observation = copy.reset(self.set_task, self.tasks[k], seed)
             yield {"observation": self.seen.flat(observation).copy()}
-            for t in range(min(self.horizon, REHEARSED)):
-                observation, reward = copy.step(self._action(t), self.horizon)
+            for _ in range(most):
+                observation, reward = copy.step(self._action(chance), self.horizon)
                 vector = self.seen.flat(observation).copy()
                 yield {"observation": vector, "reward": reward, "end": copy.over}
                 if copy.over:
@@ -93,12 +134,18 @@ class Rehearsal:
         except Exception:
             yield FAILED
 
-    def _action(self, t: int) -> Any:
-        """Some action, always the same one at a step."""
+    def _action(self, chance: np.random.Generator) -> Any:
         if self.acts.discrete:
-            return self.acts.given(np.array(t % self.acts.size))
-        return self.acts.given(
-            self.acts.scale * np.sin(1.0 + t + np.arange(self.acts.size))
+            return self.acts.given(chance.integers(self.acts.size, size=()))
+        return self.acts.given(self.acts.scale * chance.normal(size=self.acts.size))
+
+    def _warn(self, tasks: int, steps: int) -> None:
+        warnings.warn(
+            f"{self.name} plays {tasks} different tasks alike, to the bit, "
+            f"for {steps} steps with the same seed and actions: does set_task set what "
+            "the environment reads, as in env.unwrapped.goal = ...? See the spelling. "
+            "If a task shows only later, as where a goal is reached, all is well.",
+            stacklevel=5,
         )
 
     def _compare(self, once: list[Any], again: list[Any], who: str) -> None:
@@ -134,7 +181,7 @@ def check_reaches(copy: Copy, set_task: SetTask, task: dict[str, Array]) -> None
         layers.append((env, set(vars(env))))
         env = env.env
     with untouched():
-        set_task(copy.env, as_values(task))
+        give(set_task, copy.env, as_values(task))
     for wrapper, before in layers:
         for name in sorted(set(vars(wrapper)) - before):
             inside = wrapper.env.has_wrapper_attr(name)
@@ -159,6 +206,15 @@ def check_takes_seed(name: str, env: Environment) -> None:
         )
 
 
+def _alike(one: list[Any], two: list[Any]) -> bool:
+    """Whether two plays are the same as far as both go; one in which something fails is like none."""
+    return all(
+        len(a) == len(b) > 0
+        and all(_difference(np.asarray(a[n]), np.asarray(b[n])) is None for n in a)
+        for a, b in zip(one, two, strict=False)
+    )
+
+
 def _difference(one: Array, two: Array) -> tuple[int, ...] | None:
     """The first place where two arrays differ, where what is not a number equals itself."""
     if one.shape != two.shape:
@@ -173,12 +229,3 @@ def _written(copy: Copy) -> bytes:
         return pickle.dumps(spaces_of(copy.env))
     except Exception:
         return b""
-
-
-def _same(one: Any, two: Any) -> bool:
-    """Equality of two states of a library."""
-    if isinstance(one, tuple):
-        return all(map(_same, one, two))
-    if isinstance(one, torch.Tensor):
-        return torch.equal(one, two)
-    return bool(np.all(one == two))

@@ -11,11 +11,20 @@ import torch
 from torch import Tensor
 
 from ..given import check_callable, counts
+from ..rng import generator
 from ..types import Task
 from .base import TaskDistribution, check_positive, digest
-from .gym_copies import Copy, Environment, Pool, SetTask
-from .gym_door import Actions, Array, Observations, Refused
-from .gym_rehearsal import Rehearsal, check_reaches, check_takes_seed
+from .gym_actions import Actions
+from .gym_copies import Copy, Environment, Pool, SetTask, untouched
+from .gym_door import (
+    Array,
+    Observations,
+    Refused,
+    check_dtype,
+    check_fits,
+    plain,
+)
+from .gym_rehearsal import SAMPLED, Rehearsal, check_reaches, check_takes_seed
 
 
 class GymTasks(TaskDistribution):
@@ -26,10 +35,12 @@ class GymTasks(TaskDistribution):
     it is reset with a seed of 31 bits made from the reset noise, so the same noise gives the same episode. Copies
     that have ended are not stepped.
 
-    When the family is made, two copies play some steps with equal seeds, and an environment is refused that does not
-    repeat them. What an environment gives is looked at as it comes in, and refused with its name, task, episode and
-    step where it is not what gymnasium says: old ways to reset and step, an observation that is not of its space, a
-    reward that is no finite number. (Whether observations are finite is looked at in `rollout` and `trial`.)
+    When the family is made, two copies play the default task and a few sampled ones with equal seeds, and an
+    environment is refused that does not repeat itself (`Rehearsal` says what that cannot find); there is a warning if
+    all of these tasks play alike. What an environment gives is looked at as it comes in, and refused with its name,
+    task, episode and step where it is not what gymnasium says: old ways to reset and step, an observation that is not
+    of its space, a reward that is no finite number. (Whether observations are finite is looked at in `rollout` and
+    `trial`.)
 
     The environment's own time limit counts as the horizon: an episode that it truncates before `horizon` has
     ended, and nothing is expected after it. Continuous actions are clipped to the action space, observations
@@ -48,7 +59,7 @@ class GymTasks(TaskDistribution):
         default_task: one task, leaves `[...]`; their shapes are what every task must have.
         horizon: T; by default the `max_episode_steps` with which the environment was registered.
         name: for messages.
-        dtype: of observations, rewards and continuous actions.
+        dtype: of observations, rewards and continuous actions: torch.float32 or torch.float64.
         repeatable: whether the environment must repeat itself; False takes one that does not.
 
     Raises:
@@ -72,6 +83,7 @@ class GymTasks(TaskDistribution):
         dtype: torch.dtype = torch.float32,
         repeatable: bool = True,
     ) -> None:
+        check_dtype(dtype)
         self._make_env, self._set_task, self._sample = make_env, set_task, sample
         check_callable("", make_env=make_env)
         check_callable("env task", set_task=set_task)
@@ -81,10 +93,11 @@ class GymTasks(TaskDistribution):
             key: tuple(leaf.shape) for key, leaf in self._default.items()
         }
         self.name, self.dtype = name, dtype
+        self.check_task(self._default)
         self._ticket, self._episode = 0, -1
         self._pool = Pool(make_env)
         env = self._pool.another().env
-        self._seen = Observations(getattr(env, "observation_space", None))
+        self._seen = Observations(getattr(env, "observation_space", None), dtype)
         self._acts = Actions(getattr(env, "action_space", None))
         if horizon is None:
             horizon = env.spec.max_episode_steps if env.spec is not None else None
@@ -116,15 +129,18 @@ class GymTasks(TaskDistribution):
         # a seed of 31 bits each, 24 from the first number and 7 from the second
         upper, lower = noise.double().reshape(-1, 2).unbind(-1)
         seeds = ((upper * 2**24).long() * 2**7 + (lower * 2**7).long()).tolist()
-        leaves = {
-            name: leaf.expand((*lead, *self.task_shape[name]))
-            .reshape(-1, *self.task_shape[name])
-            .cpu()
-            .numpy()
-            for name, leaf in task.items()
-        }
+        leaves = arrays(
+            {
+                name: leaf.expand((*lead, *self.task_shape[name])).reshape(
+                    -1, *self.task_shape[name]
+                )
+                for name, leaf in task.items()
+            }
+        )
         while len(self._pool) < len(seeds):
             self._pool.another()
+        self._pool.batches += 1
+        before = self._pool.states()
         self._ticket, self._episode = self._ticket + 1, self._episode + 1
         for copy in self._pool:
             copy.ticket = -1
@@ -144,6 +160,7 @@ class GymTasks(TaskDistribution):
                 raise
             copy.ticket = self._ticket
             rows[i, -2:] = i, self._ticket
+        self._pool.check_unmoved(self.name, before)
         return self._state(rows, lead).to(noise.device)
 
     def step(
@@ -153,7 +170,7 @@ class GymTasks(TaskDistribution):
         lead, device = state.shape[:-1], state.device
         rows = state.reshape(-1, state.shape[-1]).cpu().numpy().copy()
         actions = action.reshape(len(rows), *action.shape[len(lead) :]).cpu().numpy()
-        self._ticket += 1
+        self._ticket, before = self._ticket + 1, self._pool.states()
         rewards, ended = np.zeros(len(rows)), np.zeros(len(rows), bool)
         for i, row in enumerate(rows):
             copy = self._latest(row)
@@ -161,6 +178,8 @@ class GymTasks(TaskDistribution):
                 given, t = self._acts.given(actions[i]), copy.steps
                 try:
                     observation, rewards[i] = copy.step(given, self.horizon)
+                    if abs(rewards[i]) > self._seen.most:
+                        check_fits("the reward", rewards[i], self.dtype)
                     row[:-2] = self._seen.flat(observation)
                 except Refused as error:
                     raise self._refusal(error, lead, i, t) from None
@@ -169,6 +188,7 @@ class GymTasks(TaskDistribution):
                     raise
                 row[-1] = copy.ticket = self._ticket
             ended[i] = copy.over
+        self._pool.check_unmoved(self.name, before)
         return (
             self._state(rows, lead).to(device),
             torch.from_numpy(rewards).to(device, self.dtype).reshape(lead),
@@ -201,19 +221,30 @@ class GymTasks(TaskDistribution):
 
     def _rehearse(self, repeatable: bool) -> None:
         """Whether a task reaches the environment, and whether equal seeds give equal episodes."""
-        task = {name: leaf.cpu().numpy() for name, leaf in self._default.items()}
+        tasks = [arrays(self._default), *(self._some() if repeatable else [])]
         check_takes_seed(self.name, self._pool[0].env)
         pool = Pool(self._make_env)
         play = Rehearsal(
-            self.name, pool, self._set_task, task, self._seen, self._acts, self.horizon
+            self.name, pool, self._set_task, tasks, self._seen, self._acts, self.horizon
         )
         try:
-            check_reaches(pool.another(), self._set_task, task)
+            check_reaches(pool.another(), self._set_task, tasks[0])
             if repeatable:
                 play.run()
                 self._pool.draw_from(pool.draws, pool.samples)
+                # the first reset makes it 0
+                self._pool.watch, self._pool.batches = True, -1
         finally:
             pool.close()
+
+    def _some(self) -> list[dict[str, Array]]:
+        """A few tasks to rehearse with; none where `sample` fails, which who calls it will be told."""
+        try:
+            with untouched():
+                some = arrays(self.sample(SAMPLED, generator(0)))
+        except Exception:
+            return []
+        return [{n: leaf[i] for n, leaf in some.items()} for i in range(SAMPLED)]
 
     def _latest(self, row: Array) -> Copy:
         """The copy that is in this state; an older state is refused."""
@@ -249,9 +280,16 @@ class GymTasks(TaskDistribution):
 def as_default(task: Any) -> Task:
     """A default task with tensors as leaves; refuses what is none."""
     try:
-        return {name: torch.as_tensor(leaf) for name, leaf in task.items()}
+        return {
+            name: torch.as_tensor(leaf).detach().clone() for name, leaf in task.items()
+        }
     except (AttributeError, TypeError, ValueError, RuntimeError):
         raise ValueError(
             f"default_task = {task!r}: a dict of tensors or numbers is needed, such as "
             "{'length': torch.tensor(0.5)}."
         ) from None
+
+
+def arrays(task: Task) -> dict[str, Array]:
+    """The leaves of a task, or of many, as arrays."""
+    return {name: plain(leaf).numpy() for name, leaf in task.items()}

@@ -29,7 +29,7 @@ from .gym_env import (
     finite,
     spaces,
 )
-from .gym_handshake import NO_RENDER_MODE, Handshake
+from .gym_handshake import NO_RENDER_MODE, Handshake, beyond
 from .gym_rendering import Trace, picture
 
 
@@ -220,10 +220,7 @@ class TaskVectorEnv(Handshake, VectorEnv[Array, Any, Array]):
             return horizon
         (steps,) = counts(max_episode_steps=steps)
         if steps > horizon:
-            raise ValueError(
-                f"max_episode_steps = {steps}: an episode of {self.tasks.name} ends at "
-                f"its horizon, {horizon}; make it longer by horizon={steps}."
-            )
+            raise ValueError(beyond(self.tasks.name, steps, horizon))
         return steps
 
     def _as_batch(self, task: Any) -> Task:

@@ -136,3 +136,17 @@ class GridGoal(TaskDistribution):
     def observe(self, task: Task, state: Tensor) -> Tensor:
         cell = state[..., 0] * self.size + state[..., 1]
         return torch.nn.functional.one_hot(cell, self.size**2).to(self.dtype)
+
+    def check_task(self, task: Task, num_tasks: int | None = None) -> None:
+        """Refuses, besides wrong shapes, a goal that is no cell of the grid: nobody could find it."""
+        super().check_task(task, num_tasks)
+        goals = task["goal"].reshape(-1, 2)
+        outside = (goals < 0) | (goals >= self.size) | (goals != goals.round())
+        if bool(outside.any()):
+            bad = goals[outside.any(-1)][0].tolist()
+            raise ValueError(
+                f"task['goal'] of {self.name} holds {bad}, and its cells are (column, "
+                f"row), integers 0 ... {self.size - 1}: such as "
+                f"{self.default_task()['goal'].tolist()}, or make the grid greater by "
+                "size=."
+            )

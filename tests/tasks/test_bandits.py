@@ -124,3 +124,20 @@ def test_to_ask_first_is_the_best_behaviour() -> None:
 def test_a_target_that_is_none_of_the_ten_is_refused(target: Any) -> None:
     with pytest.raises(ValueError, match=rf"target.*{target}.*integer 0 ... 9"):
         ElevenArms().check_task({"target": torch.tensor(target)})
+
+
+@pytest.mark.parametrize("bad", [7.0, -0.1, 1.001, -1])
+def test_what_is_no_probability_is_refused(bad: float) -> None:
+    tasks = BernoulliBandit(3)
+    with pytest.raises(ValueError, match=rf"of bernoulli-bandit runs from .*{bad:g}.*a probability from 0 to 1"):
+        tasks.check_task({"probabilities": torch.tensor([0.0, bad, 1.0])})
+    for fine in ([0.0, 1.0, 0.5], [0, 1, 1]):
+        tasks.check_task({"probabilities": torch.tensor(fine)})
+
+
+def test_dependent_arms_depend_on_each_other() -> None:
+    tasks = DependentBandit()
+    with pytest.raises(ValueError, match=r"of dependent-bandit sum to 0.6 ... 1; .* BernoulliBandit\(2\)"):
+        tasks.check_task({"probabilities": torch.tensor([[0.3, 0.7], [0.3, 0.3]])}, 2)
+    for dtype in (torch.float32, torch.float64):
+        tasks.check_task(DependentBandit(dtype=dtype).sample(1000, generator(0)), 1000)

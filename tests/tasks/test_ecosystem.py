@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import copy
 import multiprocessing
+import pickle
 import sys
 import types
 from collections.abc import Iterator
@@ -87,6 +89,20 @@ def test_gymnasiums_own_keyword_shortens_episodes_everywhere() -> None:
     assert ends[0] == ends[1]
     assert [end[0] for end in ends[1]] == [False] * 3 + [True] + [False] * 4 + [True]
     assert many.spec.max_episode_steps == 4
+
+
+def test_the_specification_promises_no_more_steps_than_an_episode_has() -> None:
+    advice = r"max_episode_steps = 40: an episode of metarl_lite/GridGoal-v0 ends at its horizon, {}; .* horizon=40"
+    for options in ({}, {"horizon": 7}):
+        env: Any = gymnasium.make("metarl_lite/GridGoal-v0", max_episode_steps=40, **options)
+        horizon = options.get("horizon", 15)
+        with pytest.warns(UserWarning, match=advice.format(horizon)):
+            assert env.spec.max_episode_steps == length(env) == horizon
+        assert wrappers.TimeAwareObservation(env).spec.max_episode_steps == horizon  # type: ignore[union-attr]
+    env = gymnasium.make("metarl_lite/GridGoal-v0", max_episode_steps=40, horizon=40)
+    assert env.spec.max_episode_steps == length(env) == 40
+    for again in (copy.deepcopy(env), pickle.loads(pickle.dumps(env)), gymnasium.make(env.spec)):
+        assert again.spec.max_episode_steps == length(again) == 40
 
 
 def test_an_environment_that_was_not_made_by_an_id_has_no_specification() -> None:

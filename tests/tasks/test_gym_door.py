@@ -6,6 +6,7 @@ import random
 import re
 import time
 from collections.abc import Callable
+from fractions import Fraction
 from typing import Any
 
 import gymnasium
@@ -227,12 +228,15 @@ PLACE = r"the environment point gave {} to task 0 in episode 0 at step 2; {}"
 REWARDS: dict[str, tuple[Any, float]] = {
     "an array of one": (np.array([2.0]), 2), "a matrix of one": (np.array([[2]]), 2), "0-d": (np.array(2.0), 2),
     "an integer": (2, 2), "numpy's": (np.float16(2), 2), "a truth": (True, 1), "numpy's truth": (np.bool_(True), 1),
-    "a tensor": (torch.tensor(2.0), 2), "a list of one": ([2.0], 2),
+    "a tensor": (torch.tensor(2.0), 2), "a list of one": ([2.0], 2), "a fraction": (Fraction(2), 2),
+    "bfloat16": (torch.tensor(2.0, dtype=torch.bfloat16), 2), "long": (10**30, 1e30),
+    "an object": (np.array([2], "O"), 2),
+    "with a gradient": (torch.tensor(2.0, requires_grad=True), 2), "a mask without effect": (np.ma.array([2.0]), 2),
 }  # fmt: skip
 NO_REWARDS: dict[str, Any] = {
     "None": None, "a text": "1.0", "a complex": 1j, "two": np.array([1.0, 2.0]), "none": np.array([]), "a dict": {},
     "an object": np.array([None]), "complex in an array": np.array(1j), "a ragged list": [[1, 2], [3]],
-    "two in a tensor": torch.tensor([1.0, 2.0]),
+    "two in a tensor": torch.tensor([1.0, 2.0]), "the text in an array": np.array("1.0"),
 }  # fmt: skip
 
 
@@ -281,8 +285,15 @@ def test_observations_are_finite_whatever_the_actions_are(
 
 @pytest.mark.parametrize("play", PLAYS)
 def test_what_overflows_the_type_of_the_family_is_not_finite(play: Callable[..., Rollout]) -> None:
-    with pytest.raises(ValueError, match=PLACE.format(r"the observation \[inf, 0.0\]", "observations must be finite")):
-        play(family(giving(0, np.array([1e300, 0]))))
+    holds = re.escape("torch.float32 holds no more than 3.403e+38: pass dtype=torch.float64 to GymTasks, or scale it")
+    with pytest.raises(ValueError, match=PLACE.format(r"an observation with the number -1e\+300", holds)):
+        play(family(giving(0, np.array([-1e300, INF]))))
+    for reward in (1e39, np.float64(1e39), np.array([1e39]), 10**39):
+        with pytest.raises(ValueError, match=PLACE.format(r"the reward 1e\+39", holds)):
+            play(family(giving(1, reward)))
+    with pytest.raises(ValueError, match=PLACE.format("the reward something of type int", "rewards must be finite")):
+        play(family(giving(1, 10**400)))
+    assert play(family(giving(1, 1e39), dtype=torch.float64)).rewards.max() == 1e39
     assert torch.isfinite(play(family(giving(0, np.array([1e300, 0])), dtype=torch.float64)).observations).all()
 
 
@@ -314,9 +325,69 @@ def test_an_observation_that_is_not_of_its_space_is_refused(name: str, play: Cal
         play(family(giving(0, OBSERVATIONS[name])))
 
 
-@pytest.mark.parametrize("value", [np.ones(2), np.ones(2, int), [1.0, 1.0], np.ones(2, bool), torch.ones(2)])
+@pytest.mark.parametrize(
+    "value",
+    [
+        np.ones(2), np.ones(2, int), [1.0, 1.0], np.ones(2, bool), torch.ones(2), torch.ones(2, dtype=torch.bfloat16),
+        torch.ones(2, requires_grad=True), np.ma.array([1.0, 1.0]), np.ma.array([1.0, 1.0], mask=[0, 0]),
+    ],
+)  # fmt: skip
 def test_an_observation_of_another_type_of_number_is_taken(value: Any) -> None:
     assert episodes(family(giving(0, value))).observations[:, :, 3].eq(1).all()
+
+
+@pytest.mark.parametrize("play", PLAYS)
+def test_what_is_masked_is_refused(play: Callable[..., Rollout]) -> None:
+    """The numbers under a mask would count."""
+    mend = re.escape("a mask is not kept: fill it, as in value.filled(0)")
+    for place, value, what in (
+        (0, np.ma.array([1.0, 9.0], mask=[0, 1]), "an observation of which 1 of 2 numbers are masked"),
+        (1, np.ma.array([9.0], mask=[1]), "the reward of which 1 of 1 numbers are masked"),
+        (1, np.ma.masked, "the reward of which 1 of 1 numbers are masked"),
+        (2, np.ma.array([True], mask=[1]), "terminated of which 1 of 1 numbers are masked"),
+    ):
+        with pytest.raises(ValueError, match=PLACE.format(what, mend)):
+            play(family(giving(place, value)))
+
+
+def test_a_reset_may_return_a_list() -> None:
+    class Lists(Point):
+        def reset(self, *, seed: int | None = None, options: Any = None) -> Any:
+            return list(super().reset(seed=seed))
+
+        def step(self, action: Any) -> Any:
+            return list(super().step(action))
+
+    assert torch.equal(episodes(family(Lists)).observations, episodes(family(Point)).observations)
+
+
+@pytest.mark.parametrize("name", ["observation_space", "action_space"])
+@pytest.mark.parametrize("space", [Box(-1, 1, (0,)), Box(-1, 1, (3, 0)), MultiDiscrete(np.zeros((0,), int))])
+def test_a_space_without_a_number_is_refused(name: str, space: Any) -> None:
+    message = (
+        rf"the {name[:-6]} space is .*, of shape {re.escape(str(space.shape))}, which holds no number: .*self.{name}"
+    )
+    with pytest.raises(ValueError, match=message):
+        family(type("Kind", (Point,), {name: space}))
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16, torch.int64, np.float32, "float32", None])
+def test_the_type_of_the_family_is_one_of_two(dtype: Any) -> None:
+    with pytest.raises(ValueError, match=r"dtype = .*: torch.float32 or torch.float64 is needed here"):
+        family(Point, dtype=dtype)
+
+
+@pytest.mark.parametrize("leaf", [
+    torch.tensor(0.5, requires_grad=True), torch.tensor(0.5, dtype=torch.bfloat16), np.float16(0.5), np.array(0.5), 0.5,
+])  # fmt: skip
+def test_tasks_arrive_whatever_their_type_and_their_gradient(leaf: Any) -> None:
+    given: list[Any] = []
+    draw = lambda n, gen: {"goal": torch.as_tensor(leaf).expand(n)}  # noqa: E731
+    keep = lambda env, task: given.append(task["goal"])  # noqa: E731
+    tasks = GymTasks(Point, keep, draw, {"goal": leaf}, 10)
+    episodes(tasks)
+    assert set(given) == {0.5}
+    assert not tasks.default_task()["goal"].requires_grad
 
 
 def test_an_array_that_is_used_again_and_again_is_copied() -> None:
@@ -439,7 +510,7 @@ def test_observations_become_vectors(space: Any, value: Any, flat: list[float]) 
             return value, {}
 
         def step(self, action: Any) -> Any:
-            return value, 0.0, False, False, {}
+            return value, -self.goal, False, False, {}
 
     batch = episodes(family(Shows))
     assert batch.observations.shape[-1] == len(flat)
@@ -663,6 +734,110 @@ def test_an_environment_that_does_not_repeat_itself_is_refused_with_what_differs
     episodes(family(make, repeatable=False))
 
 
+class Slips(Point):
+    """As an environment with a probability of slipping, which is 0 unless it is set, or slips late."""
+
+    chance: Any = staticmethod(lambda: np.random.rand())  # noqa: NPY002
+    late, slip = 0, 0.0
+
+    def step(self, action: Any) -> Any:
+        away = self.t >= self.late and (self.slip > 0 or self.late) and self.chance() < 0.5
+        return super().step(-np.asarray(action) if away else action)
+
+
+def slippery(make: Any, horizon: int = 10, slip: float = 0.0) -> GymTasks:
+    return GymTasks(
+        make,
+        lambda env, task: vars(env.unwrapped).update(slip=task["slip"], goal=task["slip"]),
+        lambda n, gen: {"slip": torch.rand(n, generator=gen)},
+        {"slip": torch.tensor(slip)},
+        horizon,
+        name="point",
+    )
+
+
+@pytest.mark.parametrize("late", [0, 60])
+@pytest.mark.parametrize("chance", [lambda: np.random.rand(), random.random, lambda: torch.rand(()).item()])  # noqa: NPY002
+def test_chance_that_only_other_tasks_or_late_steps_meet_is_the_copys_own(chance: Any, late: int) -> None:
+    kind = type("Kind", (Slips,), {"chance": staticmethod(chance), "late": late})
+    tasks = slippery(kind, 100)
+    policy = MLPPolicy.for_tasks(tasks, generator(0), hidden=(4,))
+    task, noise = tasks.sample(2, generator(1)), draw_noise(tasks, policy, 2, 2, generator(2))
+    one, two = (rollout(tasks, policy, tile(policy.params(), 2), task, 2, noise=noise) for _ in range(2))
+    assert torch.equal(one.rewards, two.rewards)
+    tasks.close()
+
+
+@pytest.mark.parametrize("late", [0, 60])
+def test_chance_of_its_own_that_only_other_tasks_or_late_steps_meet_is_refused(late: int) -> None:
+    own = np.random.default_rng()
+    kind = type("Kind", (Slips,), {"chance": staticmethod(own.random), "late": late})
+    with pytest.raises(ValueError, match=r"point does not repeat itself: .* when it was played once more"):
+        slippery(kind, 100)
+
+
+@pytest.mark.parametrize("play", PLAYS)
+@pytest.mark.parametrize(
+    ("name", "chance"),
+    [("numpy", lambda: np.random.rand()), ("random", random.random), ("torch", lambda: torch.rand(()).item())],  # noqa: NPY002
+)
+def test_chance_of_a_library_that_only_play_meets_is_refused_there(
+    name: str, chance: Any, play: Callable[..., Rollout]
+) -> None:
+    """Here it begins where the goal is beyond all that was tried."""
+
+    class Rare(Slips):
+        def step(self, action: Any) -> Any:
+            if self.goal > 1:
+                chance()
+            return super().step(action)
+
+    far = torch.tensor([0.5, 0.6, 9.0])
+
+    def draw(n: int, gen: torch.Generator) -> Any:
+        return {"goal": far.clone() if met else torch.rand(n, generator=gen)}
+
+    met: list[int] = []
+    tasks = GymTasks(Rare, lambda env, task: setattr(env.unwrapped, "goal", task["goal"]), draw,
+                     {"goal": torch.tensor(0.5)}, 10, name="point")  # fmt: skip
+    play(tasks)
+    met.append(1)
+    with pytest.raises(ValueError, match=rf"point draws from the global state of {name}, and did not when it was"):
+        [play(tasks) for _ in range(17)]  # not each batch is watched
+    tasks.close()
+
+
+def test_a_task_that_all_copies_share_is_refused() -> None:
+    def share(env: Any, task: dict[str, Any]) -> None:
+        type(env.unwrapped).goal = task["goal"]
+
+    kind = type("Kind", (Point,), {})
+    draw = lambda n, gen: {"goal": torch.rand(n, generator=gen)}  # noqa: E731
+    with pytest.raises(ValueError, match=r"the reward at step 0 was .* when it was played beside another one"):
+        GymTasks(kind, share, draw, {"goal": torch.tensor(0.5)}, 5)
+
+
+def test_what_is_tried_takes_about_a_second_and_fifty_steps_of_the_default_task() -> None:
+    steps: dict[float, int] = {}
+
+    class Slow(Point):
+        def step(self, action: Any) -> Any:
+            time.sleep(0.002)
+            steps[self.goal] = steps.get(self.goal, 0) + 1
+            return super().step(action)
+
+    GymTasks(Slow, lambda env, task: setattr(env.unwrapped, "goal", task["goal"]),
+             lambda n, gen: {"goal": torch.rand(n, generator=gen)}, {"goal": torch.tensor(0.5)}, 10**6)  # fmt: skip
+    assert len(steps) == 4
+    assert 5 * 50 <= steps.pop(0.5) <= 6 * 50
+    assert all(count <= 5 * 26 + 50 for count in steps.values())
+
+
+def test_a_default_task_is_finite() -> None:
+    with pytest.raises(ValueError, match=r"task\['slip'\] of point holds nan; all its numbers must be finite"):
+        slippery(Point, slip=NAN)
+
+
 @pytest.mark.parametrize(
     "make",
     [
@@ -777,3 +952,38 @@ def test_what_belongs_to_a_wrapper_of_ones_own_may_be_set_there() -> None:
         GymTasks(
             lambda: wrappers.TimeLimit(Point(), 9), lambda env, task: setattr(env, "typo", 1), lambda n, g: {}, {}, 5
         )
+
+
+def setting(set_task: Any, make: Any = Point, spread: float = 1.0) -> GymTasks:
+    draw = lambda n, gen: {"goal": 0.5 + spread * torch.rand(n, generator=gen)}  # noqa: E731
+    return GymTasks(make, set_task, draw, {"goal": torch.tensor(0.5)}, 5, name="point")
+
+
+def test_a_task_that_changes_nothing_is_told() -> None:
+    def misspelt(env: Any, task: dict[str, Any]) -> None:
+        env.unwrapped.gaol = task["goal"]
+
+    for wrong in (misspelt, lambda env, task: None):
+        with pytest.warns(UserWarning, match=r"point plays 4 different tasks alike, .* 5 steps.*See the spelling"):
+            setting(wrong)
+    setting(lambda env, task: None, spread=0.0)  # these tasks do not differ
+
+
+def test_an_environment_that_set_task_returns_is_refused_unless_it_is_the_one_it_was_given() -> None:
+    def fresh(env: Any, task: dict[str, Any]) -> Any:
+        made = Point()
+        made.goal = task["goal"]
+        return made
+
+    def wrapped(env: Any, task: dict[str, Any]) -> Any:
+        return wrappers.TransformReward(env, lambda r: task["goal"] * r)
+
+    for wrong in (fresh, wrapped):
+        with pytest.raises(ValueError, match=r"set_task returns another environment, .*env.unwrapped.goal = task"):
+            setting(wrong)
+
+    def same(env: Any, task: dict[str, Any]) -> Any:
+        env.unwrapped.goal = task["goal"]
+        return env.unwrapped
+
+    assert len(episodes(setting(same, lambda: wrappers.TimeLimit(Point(), 9))).rewards.mean((1, 2)).unique()) == 3

@@ -13,7 +13,7 @@ import torch
 from gymnasium.utils.env_checker import check_env
 
 from metarl_lite.rng import generator
-from metarl_lite.tasks import FAMILIES, CartPoleTasks, GymTasks, PointGoal, TabularMDP, TaskEnv, register
+from metarl_lite.tasks import FAMILIES, CartPoleTasks, GymTasks, PointGoal, TabularMDP, TaskEnv, make_vec, register
 from metarl_lite.tasks.gym_env import episode_noise
 
 IDS = [
@@ -223,3 +223,25 @@ def test_an_episode_has_chance_for_its_reset_and_for_every_step() -> None:
     first, steps = episode_noise(TabularMDP(3, 2, horizon=7), np.random.default_rng(0))
     assert (first.shape, steps.shape) == ((0,), (7, 3))
     assert len(steps.unique()) == 21
+
+
+@pytest.mark.parametrize("make", [TaskEnv, lambda tasks, **options: make_vec(tasks, 2, **options)])
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_families_in_half_precision_are_refused(make: Any, dtype: torch.dtype) -> None:
+    """Numpy has no bfloat16, and the chance of an episode would be rounded to 1."""
+    for tasks, options in ((PointGoal(dtype=dtype), {}), ("point-goal", {"dtype": dtype})):
+        with pytest.raises(ValueError, match=rf"PointGoal.dtype = {dtype}: torch.float32 or torch.float64 is needed"):
+            make(tasks, **options)
+
+
+def test_masked_tasks_and_actions_are_refused() -> None:
+    """The numbers under a mask would count."""
+    env = TaskEnv("point-goal")
+    masked = np.ma.array([0.1, 9.0], mask=[0, 1])
+    for act in (lambda: TaskEnv("point-goal", {"goal": masked}), lambda: env.reset(options={"task": {"goal": masked}})):
+        with pytest.raises(ValueError, match=r"task\['goal'\] of which 1 of 2 numbers are masked; .*value.filled\(0\)"):
+            act()
+    env.reset(seed=0)
+    with pytest.raises(ValueError, match=r"an action of which 1 of 2 numbers are masked; .*value.filled\(0\)"):
+        env.step(masked)
+    env.step(np.ma.array([0.1, 0.1]))

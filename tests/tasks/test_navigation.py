@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 
 import pytest
 import torch
@@ -99,3 +100,15 @@ def test_a_grid_of_any_size_leaves_out_the_starts_corner_alone(size: int) -> Non
     assert {tuple(cell) for cell in goals.tolist()} == everywhere - {(0, 0), (0, 1), (1, 0), (1, 1)}
     assert len(goals) == size**2 - 4
     assert GridGoal(size).default_task()["goal"].tolist() == [size - 1, size - 1]
+
+
+@pytest.mark.parametrize("goal", [[9, 9], [1.75, 2.0], [-1, 3], [0, 5], [4.5, 0.0]])
+def test_a_goal_that_is_no_cell_is_refused(goal: list[float]) -> None:
+    tasks = GridGoal()
+    message = rf"task\['goal'\] of grid-goal holds {re.escape(str(goal))}, .*integers 0 ... 4: such as \[4, 4\]"
+    with pytest.raises(ValueError, match=message):
+        tasks.check_task({"goal": torch.tensor(goal)})
+    with pytest.raises(ValueError, match=message):
+        tasks.check_task({"goal": torch.tensor([[3, 3], goal])}, 2)
+    for fine in ([0, 0], [4, 4], [3.0, 2.0]):  # the start's corner is a cell, too
+        tasks.check_task({"goal": torch.tensor(fine)})
