@@ -19,6 +19,8 @@ from torch import Tensor
 
 #: Scores as people have them: a tensor, an array, a table of pandas, lists.
 Scores = Any
+#: Types of numbers that everything here computes with.
+FLOATS = (torch.float32, torch.float64, torch.bfloat16, torch.float16)
 
 
 def integer(value: Any) -> int | None:
@@ -57,6 +59,20 @@ def _single(value: Any) -> Any:
     if isinstance(value, Tensor | np.ndarray | np.generic) and value.ndim == 0:
         return value.item()
     return value
+
+
+def is_float(dtype: Any) -> bool:
+    """Whether this is a type in which torch computes and draws: numpy's and names are none, nor are eight bits."""
+    return isinstance(dtype, torch.dtype) and dtype in FLOATS
+
+
+def check_dtype(dtype: Any) -> None:
+    """Refuses what is no floating-point type of torch, be it numpy's or the name of one."""
+    if not is_float(dtype):
+        raise ValueError(
+            f"dtype = {dtype!r}: a floating-point type of torch is needed, such as "
+            "dtype=torch.float32."
+        )
 
 
 def counts(**sizes: Any) -> list[int]:

@@ -41,6 +41,7 @@ from metarl_lite.given import (
 from metarl_lite.optim import conjugate_gradient, gauss_newton_product, line_search
 from metarl_lite.oracles import bandits, bayes, gittins, grid, navigation, posterior
 from metarl_lite.oracles.meta_gradient import finite_differences
+from metarl_lite.tasks import FAMILIES
 
 F64 = torch.float64
 INTEGERS: list[Callable[[int], Any]] = [
@@ -589,3 +590,21 @@ def test_whatever_can_be_called_so_is_taken() -> None:
     with pytest.raises(ValueError, match="no signature"):
         inspect.signature(max)
     check_takes("rule", max, ["belief", "gen"])
+
+
+NO_DTYPE = ["float32", np.float32, np.dtype("f4"), float, None, torch.int64, torch.complex64, torch.float8_e5m2]
+
+
+@pytest.mark.parametrize("dtype", NO_DTYPE, ids=str)
+@pytest.mark.parametrize("made", [*FAMILIES.values(), m.MLPPolicy, m.GRUPolicy], ids=lambda made: made.__name__)
+def test_a_type_that_is_none_is_refused_where_it_is_given(made: Any, dtype: Any) -> None:
+    with pytest.raises(ValueError, match=r"dtype = .*: a floating-point type of torch is needed, such as dtype=torch"):
+        if issubclass(made, m.TaskDistribution):
+            made(dtype=dtype)
+        else:
+            made.for_tasks(m.PointGoal(), m.generator(0), dtype=dtype)
+
+
+def test_an_environment_made_by_its_id_names_the_type_too() -> None:
+    with pytest.raises(ValueError, match=r"dtype = 'float64': a floating-point type of torch"):
+        gymnasium.make("metarl_lite/PointGoal-v0", dtype="float64")

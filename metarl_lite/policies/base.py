@@ -12,7 +12,7 @@ from typing import Any, Self
 import torch
 from torch import Tensor
 
-from ..given import as_params, counts
+from ..given import as_params, check_dtype, counts
 from ..rng import normal, uniform
 from ..tasks.base import TaskDistribution, check_kind, check_like, described, digest
 from ..types import Params
@@ -56,6 +56,7 @@ class Policy:
         discrete: bool,
         dtype: torch.dtype,
     ) -> None:
+        check_dtype(dtype)
         self.observation_size, self.action_size = observation_size, action_size
         self.discrete, self.dtype = discrete, dtype
         self._params: Params = {}

@@ -18,7 +18,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ..given import counts
+from ..given import check_dtype, counts
 from ..rng import uniform
 from ..types import Task
 
@@ -71,6 +71,12 @@ class TaskDistribution(ABC):
         return super().__new__(cls)
 
     if not TYPE_CHECKING:  # a type checker knows the members by their annotations
+
+        def __setattr__(self, name: str, value: Any) -> None:
+            """A type is looked at where any family is given it."""
+            if name == "dtype":
+                check_dtype(value)
+            super().__setattr__(name, value)
 
         def __getattr__(self, name: str) -> NoReturn:
             """Asked for what is not there."""

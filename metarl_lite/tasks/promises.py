@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ..given import check_takes, integer, real
+from ..given import check_takes, integer, is_float, real
 from ..types import Task
 from .base import TaskDistribution
 
@@ -68,7 +68,7 @@ MEMBERS: dict[str, tuple[str, Callable[[Any], bool]]] = {
     "task_shape": ("a dict of shapes, such as {'goal': (2,)},", _are_shapes),
     "dtype": (
         "a floating-point type of torch, such as torch.float32,",
-        lambda value: isinstance(value, torch.dtype) and value.is_floating_point,
+        is_float,
     ),
 }
 
