@@ -283,7 +283,9 @@ def _gru(
     Orthogonal where memory meets memory, so that early memories fade slowly. Large where the input enters: few numbers
     of a one-hot input differ from 0, and an action and its reward must move the gates to be remembered as a pair.
     """
-    square = torch.linalg.qr(normal((3, hidden, hidden), gen, dtype))[0]
+    # torch factorises nothing in half precision
+    wide = dtype if dtype.itemsize > 2 else torch.float32
+    square = torch.linalg.qr(normal((3, hidden, hidden), gen, wide))[0].to(dtype)
     bias = torch.zeros(3 * hidden, dtype=dtype, device=gen.device)
     return {
         f"{owner}_gru_in": normal((3 * hidden, size), gen, dtype),
