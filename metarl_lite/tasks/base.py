@@ -280,6 +280,7 @@ INSTEAD = {
 MAKES = {
     "TaskDistribution": "make_tasks(name)",
     "Noise": "draw_noise(tasks, policy, num_tasks, episodes, gen)",
+    "Rollout": "rollout(...) or trial(...)",
 }
 
 
