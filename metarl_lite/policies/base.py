@@ -15,6 +15,7 @@ from torch import Tensor
 from ..given import as_params, check_dtype, counts
 from ..rng import normal, uniform
 from ..tasks.base import TaskDistribution, check_kind, check_like, described, digest
+from ..tasks.promises import check_members
 from ..types import Params
 from .distributions import (
     Distribution,
@@ -67,6 +68,7 @@ class Policy:
     ) -> Self:
         """A policy with the sizes, the kind and scale of action, and the dtype of a family of tasks."""
         check_like(TaskDistribution, "action_scale", tasks=tasks)
+        check_members(tasks)
         options = {
             "discrete": tasks.discrete,
             "init_std": tasks.action_scale,
