@@ -169,9 +169,10 @@ class Asked:
         """Refuses what is no tensor of numbers, or has another shape; with `more`, further dimensions may follow."""
         if not isinstance(value, Tensor) or value.is_complex():
             got = value.dtype if isinstance(value, Tensor) else type(value).__name__
+            held = "True and False" if what == "terminated" else "real numbers"
             raise ValueError(
-                f"{self.kind}.{name} gives {what} of type {got}: a tensor of real "
-                "numbers is needed."
+                f"{self.kind}.{name} gives {what} of type {got}: a tensor of {held} of "
+                f"shape {shape}{' and more' * more} is needed here."
             )
         given = tuple(value.shape)
         if (given[: len(shape)] if more else given) != shape:
