@@ -19,6 +19,7 @@ import torch
 from torch import Tensor
 
 from ..given import check_dtype, counts
+from ..ram import check_memory
 from ..rng import uniform
 from ..types import Task
 
@@ -238,8 +239,9 @@ def _written(value: Any) -> Any:
 
 
 def check_positive(**sizes: int) -> None:
-    """Refuses any size that is not a positive integer, of whatever library, by its name."""
-    counts(**sizes)
+    """Refuses any size that is not a positive integer, of whatever library, by its name, and more tasks than fit."""
+    needed = 4 * dict(zip(sizes, counts(**sizes), strict=True)).get("num_tasks", 0)
+    check_memory(needed, "to draw so many tasks", "draw fewer at a time.")
 
 
 def check_kind(kind: type, **values: object) -> None:
