@@ -116,6 +116,7 @@ def as_params(params: Any, such_as: str, empty: bool = False) -> dict[str, Tenso
     known = callable(getattr(params, "items", None)) and not isinstance(params, type)
     found = dict(params.items()) if known else {}
     wrong = [name for name, p in found.items() if not isinstance(p, Tensor)]
+    wrong += [name for name in found if not isinstance(name, str)]
     if known and not wrong and (found or empty):
         return found
     given = "an empty one" if known else described(params)

@@ -495,6 +495,7 @@ def test_parameters_of_any_dict_are_taken_as_one() -> None:
     [
         (None, "None"), ([1], "a list of 1"), (dict, "the class dict"), ({}, "an empty one"), (3, "3"),
         ({"w": torch.ones(1), "b": 2.0}, "one with 'b': 2.0"), (torch.ones(2), r"a tensor of shape \[2\]"),
+        ({1: torch.ones(2)}, r"one with 1: a tensor of shape \[2\]"),
         (torch.nn.Linear(1, 1), "a Linear"), (torch.nn.ModuleDict({"a": torch.nn.Tanh()}), "one with 'a': a Tanh"),
     ],
 )  # fmt: skip
