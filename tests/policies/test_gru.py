@@ -255,7 +255,7 @@ def test_a_longer_span_remembers_for_longer() -> None:
 
 @pytest.mark.parametrize("value", [0.9, 0, -1, float("nan"), float("inf")])
 def test_a_senseless_span_is_refused(value: float) -> None:
-    with pytest.raises(ValueError, match=f"span = {value}: a number of steps is needed, at least 1"):
+    with pytest.raises(ValueError, match=f"span = {value}: a number of steps, at least 1, is needed"):
         GRUPolicy(3, 2, generator(0), span=value)
 
 
