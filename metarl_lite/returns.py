@@ -159,11 +159,11 @@ def linear_baseline(batch: Rollout, discount: float, ridge: float = 1e-5) -> Ten
         raise ValueError(
             f"ridge = {ridge!r}: a number of at least 0 is needed, such as ridge=1e-5."
         )
-    n, e, t = batch.rewards.shape
+    (n, e, t), ridge = batch.rewards.shape, real(ridge)
     features = baseline_features(batch)  # [N, E*T, F]
     togo = discounted_returns(batch.rewards, discount) * batch.mask
     targets = togo.reshape(n, e * t, 1).double()
-    few, rho = short_of_steps(features, batch.mask), real(ridge) * e * t
+    few, rho = short_of_steps(features, batch.mask), ridge * e * t
     values = torch.zeros_like(targets)
     for some, fit in ((~few, fitted_values), (few, held_out_values)):
         if bool(some.all()):
@@ -279,8 +279,7 @@ def _unit(**values: Any) -> list[Any]:
 def _check_rewards(rewards: Any) -> None:
     if not isinstance(rewards, Tensor) or not rewards.ndim or not rewards.shape[-1]:
         raise ValueError(
-            f"rewards: a tensor [..., T] is needed, such as torch.tensor([0.0, 1.0]), "
-            f"not {described(rewards)}."
+            f"rewards: a tensor [..., T] is needed, not {described(rewards)}."
         )
 
 
