@@ -247,12 +247,14 @@ def _chance(
                     f"{episodes} episodes need shape {list(shape)} of {right.dtype}, "
                     f"as {made} draws it."
                 )
-            drawn = part.isfinite()
+            # in one pass, both nan where one number is; a family may draw nothing
+            ends = torch.stack((part if part.numel() else torch.zeros(1)).aminmax())
+            drawn = ends.isfinite()
             if policy.discrete and name == "action":
-                drawn = (part >= 0) & (part < 1)
+                drawn = (ends >= 0) & (ends < 1)
             if not bool(drawn.all()):
                 raise ValueError(
-                    f"noise.{name} holds {part[~drawn][0].item()}, which {made} never "
+                    f"noise.{name} holds {ends[~drawn][0].item()}, which {made} never "
                     "draws."
                 )
         return noise
