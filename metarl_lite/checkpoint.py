@@ -7,6 +7,7 @@ import os
 from contextlib import suppress
 from pathlib import Path
 
+import torch
 from safetensors.torch import load as parse
 from safetensors.torch import save as serialise
 
@@ -23,7 +24,9 @@ def save(params: Params, path: str | os.PathLike[str]) -> None:
     """
     params = as_params(params, "policy.params()", empty=True)
     path = as_path(path=path)
-    whole = {name: p.detach().contiguous() for name, p in params.items()}
+    # copies: two names may share a tensor, of which a file has two as well
+    one = torch.contiguous_format
+    whole = {name: p.detach().clone(memory_format=one) for name, p in params.items()}
     write_atomically(path, serialise(whole))
 
 

@@ -19,6 +19,8 @@ from torch import Tensor
 
 #: Scores as people have them: a tensor, an array, a table of pandas, lists.
 Scores = Any
+#: Types of numbers that everything here computes with.
+FLOATS = (torch.float32, torch.float64, torch.bfloat16, torch.float16)
 
 
 def integer(value: Any) -> int | None:
@@ -37,7 +39,10 @@ def number(value: Any) -> int | float | None:
     value = _single(value)
     if isinstance(value, bool) or not isinstance(value, numbers.Real):
         return None
-    return int(value) if isinstance(value, numbers.Integral) else float(value)
+    try:
+        return int(value) if isinstance(value, numbers.Integral) else float(value)
+    except OverflowError:  # of a fraction of integers beyond what a float can be
+        return None
 
 
 def real(value: Any) -> float:
@@ -53,10 +58,24 @@ def truth(value: Any) -> bool | None:
 
 
 def _single(value: Any) -> Any:
-    """What a tensor or an array without dimensions holds; anything else as it is."""
+    """What a tensor or an array without dimensions holds, none where it is masked; anything else as it is."""
     if isinstance(value, Tensor | np.ndarray | np.generic) and value.ndim == 0:
-        return value.item()
+        return None if _masked(value) else value.item()
     return value
+
+
+def is_float(dtype: Any) -> bool:
+    """Whether this is a type in which torch computes and draws: numpy's and names are none, nor are eight bits."""
+    return isinstance(dtype, torch.dtype) and dtype in FLOATS
+
+
+def check_dtype(dtype: Any) -> None:
+    """Refuses what is no floating-point type of torch, be it numpy's or the name of one."""
+    if not is_float(dtype):
+        raise ValueError(
+            f"dtype = {dtype!r}: a floating-point type of torch is needed, such as "
+            "dtype=torch.float32."
+        )
 
 
 def counts(**sizes: Any) -> list[int]:
@@ -97,6 +116,7 @@ def as_params(params: Any, such_as: str, empty: bool = False) -> dict[str, Tenso
     known = callable(getattr(params, "items", None)) and not isinstance(params, type)
     found = dict(params.items()) if known else {}
     wrong = [name for name, p in found.items() if not isinstance(p, Tensor)]
+    wrong += [name for name in found if not isinstance(name, str)]
     if known and not wrong and (found or empty):
         return found
     given = "an empty one" if known else described(params)
@@ -226,7 +246,7 @@ def _as_tensor(scores: Scores, name: str) -> Tensor:
             return torch.stack(rows)
     try:
         return _from_numpy(scores)
-    except (TypeError, ValueError, RuntimeError) as error:
+    except (TypeError, ValueError, RuntimeError, OverflowError) as error:
         raise ValueError(
             f"{name} are {described(scores)}, which is no table of numbers ({error}): "
             "a tensor, an array or a list of equally long lists is needed."
@@ -234,9 +254,18 @@ def _as_tensor(scores: Scores, name: str) -> Tensor:
 
 
 def _from_numpy(scores: Scores) -> Tensor:
+    if _masked(scores):
+        raise TypeError("some of it is masked: leave that out, as .compressed() does")
     array = np.asarray(scores)
     if array.dtype.kind == "O":  # such as a table of pandas whose columns differ
         array = array.astype(np.float64)
     if array.dtype.kind not in "fiub":
         raise TypeError(f"it holds {array.dtype}")
     return torch.from_numpy(array.astype(array.dtype.newbyteorder("="), order="C"))
+
+
+def _masked(scores: Scores) -> bool:
+    """Whether numpy is told to pass over some of these numbers, which torch would count."""
+    if isinstance(scores, list | tuple):
+        return any(map(_masked, scores))
+    return isinstance(scores, np.ma.MaskedArray) and bool(np.ma.is_masked(scores))

@@ -6,12 +6,15 @@ All functions work on the last dimension, time, and on any leading ones. After a
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
+from typing import Any
 
 import torch
 from torch import Tensor
 
-from .given import real
+from .given import described, number, real
+from .tasks.base import check_like
 from .types import Rollout
 
 
@@ -21,9 +24,10 @@ def discounted_returns(rewards: Tensor, discount: float) -> Tensor:
     $$ G_t = \sum_{k=t}^{T-1} \gamma^{k-t} r_k = r_t + \gamma G_{t+1} $$
 
     Raises:
-        ValueError: if the discount lies outside [0, 1].
+        ValueError: if the discount lies outside [0, 1], or the rewards are no tensor.
     """
-    _check_unit(discount=discount)
+    _check_rewards(rewards)
+    (discount,) = _unit(discount=discount)
     out, later = [], torch.zeros_like(rewards[..., 0])
     for reward in reversed(rewards.unbind(-1)):
         later = reward + discount * later
@@ -56,9 +60,13 @@ def gae(
 
     Source: Schulman et al. (2016), equations 11 and 16.
     """
-    _check_unit(discount=discount, lam=lam)
+    _check_rewards(rewards)
+    _check_like(rewards.shape, values=values)
+    _check_like(rewards.shape[:-1], last_value=last_value)
+    discount, lam = _unit(discount=discount, lam=lam)
     alive = torch.ones_like(rewards)
     if terminated is not None:
+        _check_like(rewards.shape, terminated=terminated)
         alive = 1 - terminated.to(rewards.dtype)
     following = torch.cat([values[..., 1:], last_value.unsqueeze(-1)], -1)
     delta = rewards + discount * alive * following - values
@@ -87,7 +95,9 @@ def trial_gae(batch: Rollout, values: Tensor, discount: float, lam: float) -> Te
 
     Source: Schulman et al. (2016), equation 16; Duan et al. (2016), section 2.2, for what a trial is.
     """
-    _check_unit(discount=discount, lam=lam)
+    _check_batch(batch)
+    _check_like(batch.rewards.shape, values=values)
+    discount, lam = _unit(discount=discount, lam=lam)
     rewards, expected = batch.rewards.flatten(1), values.flatten(1)  # [N, J]
     taken = batch.mask.flatten(1) > 0  # [N, J]
     if bool(taken.all()):
@@ -117,6 +127,7 @@ def compared(advantages: Tensor, mask: Tensor, group: int) -> Tensor:
 
     Source: Kool, van Hoof and Welling (2019) for the mean of other samples as a baseline.
     """
+    _check_like(mask.shape, advantages=advantages)
     shape = (-1, group, *mask.shape[1:])  # [B / group, group, E, T]
     total = (advantages * mask).reshape(shape).sum(1, keepdim=True)
     count = mask.reshape(shape).sum(1, keepdim=True)
@@ -142,7 +153,13 @@ def linear_baseline(batch: Rollout, discount: float, ridge: float = 1e-5) -> Ten
 
     Source: Duan et al. (2016), "Benchmarking deep reinforcement learning", section 4 and its released code.
     """
-    n, e, t = batch.rewards.shape
+    _check_batch(batch)
+    _check_like(batch.observations.shape[:3], rewards=batch.rewards)
+    if not 0 <= real(ridge) < math.inf:
+        raise ValueError(
+            f"ridge = {ridge!r}: a number of at least 0 is needed, such as ridge=1e-5."
+        )
+    (n, e, t), ridge = batch.rewards.shape, real(ridge)
     features = baseline_features(batch)  # [N, E*T, F]
     togo = discounted_returns(batch.rewards, discount) * batch.mask
     targets = togo.reshape(n, e * t, 1).double()
@@ -245,9 +262,38 @@ def with_advantages(
     return replace(batch, advantages=advantages)
 
 
-def _check_unit(**values: float) -> None:
+def _unit(**values: Any) -> list[Any]:
+    """Numbers between 0 and 1, Python's own, or tensors with a gradient; a ValueError names the first that is none."""
+    found = []
     for name, value in values.items():
-        if not 0 <= real(value) <= 1:
+        plain = number(value)
+        if plain is None or not 0 <= plain <= 1:
             raise ValueError(
-                f"{name} = {value}: it must lie between 0 and 1, such as {name}=0.99."
+                f"{name} = {value!r}: a number between 0 and 1 is needed, such as "
+                f"{name}=0.99."
             )
+        found.append(value if isinstance(value, Tensor) else plain)
+    return found
+
+
+def _check_rewards(rewards: Any) -> None:
+    if not isinstance(rewards, Tensor) or not rewards.ndim or not rewards.shape[-1]:
+        raise ValueError(
+            f"rewards: a tensor [..., T] is needed, not {described(rewards)}."
+        )
+
+
+def _check_like(shape: tuple[int, ...], **tensors: Any) -> None:
+    """Refuses, by its name, what is no tensor of a shape that others have."""
+    for name, value in tensors.items():
+        if not isinstance(value, Tensor) or value.shape != shape:
+            raise ValueError(
+                f"{name}: a tensor of shape {list(shape)} is needed here, not "
+                f"{described(value)}."
+            )
+
+
+def _check_batch(batch: Rollout) -> None:
+    """Refuses what are no episodes `[N, E, T]`."""
+    check_like(Rollout, "rewards mask observations", batch=batch)
+    _check_like(batch.rewards.shape, mask=batch.mask)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 
-from .given import integer
+from .given import check_dtype, integer
 
 
 def generator(seed: int, device: str | torch.device = "cpu") -> torch.Generator:
@@ -40,6 +40,7 @@ def uniform(
 ) -> torch.Tensor:
     """Independent numbers from U[0, 1) on the generator's device."""
     check_generator(gen)
+    check_dtype(dtype)
     return torch.rand(shape, generator=gen, device=gen.device, dtype=dtype)
 
 
@@ -48,6 +49,7 @@ def normal(
 ) -> torch.Tensor:
     """Independent standard normal numbers on the generator's device."""
     check_generator(gen)
+    check_dtype(dtype)
     return torch.randn(shape, generator=gen, device=gen.device, dtype=dtype)
 
 

@@ -7,11 +7,12 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from .given import counts
+from .given import counts, described
 from .policies.base import Policy, check_fit
 from .policies.gru import GRUPolicy
 from .policies.mlp import MLPPolicy
 from .ram import check_memory
+from .rng import generator
 from .tasks.base import TaskDistribution, check_like
 from .tasks.door import admit, check_batch
 from .tasks.promises import check_members
@@ -230,16 +231,32 @@ def _chance(
     gen: torch.Generator | None,
     noise: Noise | None,
 ) -> Noise:
-    """The noise that was given, or what `gen` draws."""
+    """The noise that was given, if this family and policy can play it, or what `gen` draws."""
     if noise is not None:
         check_like(Noise, "reset step action", noise=noise)
-        drawn = tuple(noise.step.shape[:2])
-        if drawn != (num_tasks, episodes):
-            raise ValueError(
-                f"this noise is for {drawn[0]} tasks and {drawn[1]} episodes, and "
-                f"{num_tasks} tasks are to play {episodes}: draw_noise(tasks, policy, "
-                f"{num_tasks}, {episodes}, gen)."
-            )
+        made = f"draw_noise(tasks, policy, {num_tasks}, {episodes}, gen)"
+        device = noise.step.device if isinstance(noise.step, Tensor) else "cpu"
+        like = draw_noise(tasks, policy, 1, 1, generator(0, device))
+        for name, right in vars(like).items():
+            part, shape = getattr(noise, name), (num_tasks, episodes, *right.shape[2:])
+            fits = isinstance(part, Tensor) and part.shape == shape
+            if not fits or torch.promote_types(part.dtype, right.dtype) != right.dtype:
+                kind = f" of {part.dtype}" if isinstance(part, Tensor) else ""
+                raise ValueError(
+                    f"noise.{name} is {described(part)}{kind}: {num_tasks} tasks and "
+                    f"{episodes} episodes need shape {list(shape)} of {right.dtype}, "
+                    f"as {made} draws it."
+                )
+            # in one pass, both nan where one number is; a family may draw nothing
+            ends = torch.stack((part if part.numel() else torch.zeros(1)).aminmax())
+            drawn = ends.isfinite()
+            if policy.discrete and name == "action":
+                drawn = (ends >= 0) & (ends < 1)
+            if not bool(drawn.all()):
+                raise ValueError(
+                    f"noise.{name} holds {ends[~drawn][0].item()}, which {made} never "
+                    "draws."
+                )
         return noise
     if gen is None:
         raise ValueError(

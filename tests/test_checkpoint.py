@@ -32,6 +32,15 @@ def test_a_view_is_saved_as_it_looks(tmp_path: Path) -> None:
     assert torch.equal(loaded["part"], table[:, 1])
 
 
+def test_two_names_of_one_tensor_are_two_tensors_in_the_file(tmp_path: Path) -> None:
+    table = torch.arange(6.0)
+    save({"one": table, "two": table, "part": table[2:]}, tmp_path / "a.safetensors")
+    loaded = load(tmp_path / "a.safetensors")
+    assert torch.equal(loaded["one"], table)
+    assert torch.equal(loaded["two"], table)
+    assert torch.equal(loaded["part"], table[2:])
+
+
 def test_what_is_no_dict_of_parameters_is_named(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"such as policy\.params\(\), not an MLPPolicy\.$"):
         save(MLPPolicy(2, 2, generator(0)), tmp_path / "a.safetensors")  # type: ignore[arg-type]

@@ -41,6 +41,7 @@ from metarl_lite.given import (
 from metarl_lite.optim import conjugate_gradient, gauss_newton_product, line_search
 from metarl_lite.oracles import bandits, bayes, gittins, grid, navigation, posterior
 from metarl_lite.oracles.meta_gradient import finite_differences
+from metarl_lite.tasks import FAMILIES
 
 F64 = torch.float64
 INTEGERS: list[Callable[[int], Any]] = [
@@ -65,7 +66,13 @@ def test_a_value_is_kept_as_pythons_own() -> None:
     assert truth(np.bool_(True)) is truth(torch.tensor(True)) is truth(True) is True
 
 
-@pytest.mark.parametrize("value", [True, np.bool_(True), torch.tensor(True), "3", None, 1j, [3], torch.tensor([3])])
+@pytest.mark.parametrize(
+    "value",
+    [
+        True, np.bool_(True), torch.tensor(True), "3", None, 1j, [3], torch.tensor([3]), np.ma.masked,
+        Fraction(10**400, 3),
+    ],
+)  # fmt: skip
 def test_what_is_no_number(value: Any) -> None:
     assert integer(value) is None
     assert number(value) is None
@@ -242,7 +249,7 @@ class Frame:
     "table",
     [
         ROWS, np.array(ROWS), torch.tensor(ROWS), torch.tensor(ROWS, dtype=torch.int8), Frame(),
-        tuple(map(tuple, ROWS)),
+        tuple(map(tuple, ROWS)), np.ma.array(ROWS), np.ma.array(ROWS, mask=False),
         np.array(ROWS, dtype=np.uint8), np.array(ROWS, dtype=">f8"), np.array(ROWS).astype(object),
         [torch.tensor(row) for row in ROWS], [np.array(row) for row in ROWS], np.array(ROWS).T.copy().T,
         [[Fraction(x) for x in row] for row in ROWS], torch.tensor(ROWS, dtype=F64).requires_grad_(),
@@ -274,6 +281,10 @@ def test_precision_that_is_given_is_kept_and_outcomes_count_as_one_and_zero() ->
         ({"a": 1.0}, r"scores are a dict, which is no table of numbers"),
         ([], r"scores of shape \[0\] hold no number"),
         (torch.ones(3, dtype=torch.complex64), r"no table of numbers"),
+        (np.ma.array([1.0, 999.0, 3.0], mask=[0, 1, 0]), r"some of it is masked: leave that out, as .compressed\(\)"),
+        ([[1.0, 2.0], np.ma.array([1.0, 2.0], mask=[0, 1])], r"some of it is masked"),
+        ([1.0, np.ma.masked], r"some of it is masked"),
+        ([10**400, 1], r"no table of numbers \(int too large to convert to float\)"),
     ],
 )
 def test_scores_that_are_none_are_named(table: Any, words: str) -> None:
@@ -484,6 +495,7 @@ def test_parameters_of_any_dict_are_taken_as_one() -> None:
     [
         (None, "None"), ([1], "a list of 1"), (dict, "the class dict"), ({}, "an empty one"), (3, "3"),
         ({"w": torch.ones(1), "b": 2.0}, "one with 'b': 2.0"), (torch.ones(2), r"a tensor of shape \[2\]"),
+        ({1: torch.ones(2)}, r"one with 1: a tensor of shape \[2\]"),
         (torch.nn.Linear(1, 1), "a Linear"), (torch.nn.ModuleDict({"a": torch.nn.Tanh()}), "one with 'a': a Tanh"),
     ],
 )  # fmt: skip
@@ -589,3 +601,19 @@ def test_whatever_can_be_called_so_is_taken() -> None:
     with pytest.raises(ValueError, match="no signature"):
         inspect.signature(max)
     check_takes("rule", max, ["belief", "gen"])
+
+
+NO_DTYPE = ["float32", np.float32, np.dtype("f4"), float, None, torch.int64, torch.complex64, torch.float8_e5m2]
+
+
+@pytest.mark.parametrize("dtype", NO_DTYPE, ids=str)
+@pytest.mark.parametrize("made", [*FAMILIES.values(), m.MLPPolicy, m.GRUPolicy], ids=lambda made: made.__name__)
+def test_a_type_that_is_none_is_refused_where_it_is_given(made: Any, dtype: Any) -> None:
+    make = made if issubclass(made, m.TaskDistribution) else partial(made.for_tasks, m.PointGoal(), m.generator(0))
+    with pytest.raises(ValueError, match=r"dtype = .*: a floating-point type of torch is needed, such as dtype=torch"):
+        make(dtype=dtype)
+
+
+def test_an_environment_made_by_its_id_names_the_type_too() -> None:
+    with pytest.raises(ValueError, match=r"dtype = 'float64': a floating-point type of torch"):
+        gymnasium.make("metarl_lite/PointGoal-v0", dtype="float64")

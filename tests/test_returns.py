@@ -5,9 +5,13 @@ Each check is a function of the function it is given, so that the broken variant
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
+from collections.abc import Callable
 from dataclasses import replace
+from decimal import Decimal
+from fractions import Fraction
 from itertools import product
 from typing import Any
 
@@ -16,6 +20,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from metarl_lite.algorithms.configs import MAMLConfig
 from metarl_lite.returns import (
     baseline_features,
     compared,
@@ -588,3 +593,73 @@ def test_normal_equations_are_solved_in_double_precision_whatever_the_batch_is()
         fitted[dtype] = linear_baseline(batch, 0.5, 1e-8)
         assert fitted[dtype].dtype == dtype
     torch.testing.assert_close(fitted[torch.float32].double(), fitted[F64], rtol=0, atol=1e-4)
+
+
+NO_SHARE = ["0.1", Decimal("0.1"), True, None, [0.5]]
+
+
+@pytest.mark.parametrize("value", NO_SHARE, ids=repr)
+def test_a_discount_that_is_no_number_is_shown_as_it_is(value: Any) -> None:
+    words = rf" = {re.escape(repr(value))}: a number between 0 and 1 is needed"
+    with pytest.raises(ValueError, match="discount" + words):
+        discounted_returns(REWARDS, value)
+    with pytest.raises(ValueError, match="lam" + words):
+        gae(REWARDS, VALUES, LAST, 0.9, value)
+    with pytest.raises(ValueError, match="gae_lambda" + words):
+        MAMLConfig(gae_lambda=value)
+
+
+def test_a_fraction_is_a_discount_and_a_tensor_keeps_its_gradient() -> None:
+    assert torch.equal(discounted_returns(REWARDS, Fraction(1, 10)), discounted_returns(REWARDS, 0.1))
+    assert torch.equal(
+        gae(REWARDS, VALUES, LAST, Fraction(1, 2), Fraction(1, 4)), gae(REWARDS, VALUES, LAST, 0.5, 0.25)
+    )
+    discount = torch.tensor(0.5, requires_grad=True)
+    discounted_returns(array(1, 2, 4), discount)[0].backward()
+    assert discount.grad == 2 + 2 * 0.5 * 4  # of 1 + 2 g + 4 g^2
+
+
+@pytest.mark.parametrize("ridge", [float("nan"), float("inf"), -0.1, True, "0.1", Decimal("0.1"), np.ones(2), None])
+def test_a_ridge_is_a_number_of_at_least_0(ridge: Any) -> None:
+    with pytest.raises(ValueError, match=r"ridge = .*: a number of at least 0 is needed, such as ridge=1e-5"):
+        linear_baseline(batch_with_ends(), 0.9, ridge)
+
+
+def test_a_ridge_of_any_library_is_one() -> None:
+    for ridge in (np.float64(0.25), Fraction(1, 4), torch.tensor(0.25)):
+        same = linear_baseline(batch_with_ends(), 0.9, ridge)  # type: ignore[arg-type]
+        assert torch.equal(same, linear_baseline(batch_with_ends(), 0.9, 0.25))
+
+
+WRONG_STEPS: dict[str, tuple[Callable[[], Any], str]] = {
+    "a list": (lambda: discounted_returns([1.0, 2.0], 0.9), r"rewards: a tensor .* not a list of 2"),  # type: ignore[arg-type]
+    "an array": (lambda: discounted_returns(np.ones(2), 0.9), r"rewards: .* not an array of shape \[2\]"),  # type: ignore[arg-type]
+    "no step": (lambda: discounted_returns(torch.ones(2, 0), 0.9), r"rewards: .* not a tensor of shape \[2, 0\]"),
+    "one number": (lambda: discounted_returns(torch.tensor(1.0), 0.9), r"rewards: .* not a tensor of shape \[\]"),
+    "rewards of gae": (lambda: gae([1.0], VALUES, LAST, 0.9, 0.9), r"rewards: a tensor"),  # type: ignore[arg-type]
+    "last_value": (lambda: gae(REWARDS, VALUES, 0.0, 0.9, 0.9), r"last_value: a tensor of shape .* not 0.0"),  # type: ignore[arg-type]
+    "values": (lambda: gae(REWARDS, VALUES[..., 1:], LAST, 0.9, 0.9), r"values: a tensor of shape"),
+    "terminated": (
+        lambda: gae(torch.ones(2, 3), torch.ones(2, 3), torch.ones(2), 0.9, 0.9, torch.ones(3)),
+        r"terminated: a tensor of shape \[2, 3\] is needed here, not a tensor of shape \[3\]",
+    ),
+    "values of a trial": (lambda: trial_gae(batch_with_ends(), torch.zeros(2), 0.9, 0.9), r"values: a tensor of shape"),
+    "no trial": (lambda: trial_gae(None, VALUES, 0.9, 0.9), r"batch is of type NoneType: Rollout is needed"),  # type: ignore[arg-type]
+    "no batch": (lambda: with_advantages(None), r"batch is .*: Rollout is needed here, made with rollout\(\.\.\.\) or"),  # type: ignore[arg-type]
+    "a class": (lambda: linear_baseline(Rollout, 0.9), r"batch is the class Rollout"),  # type: ignore[arg-type]
+    "mask": (
+        lambda: with_advantages(replace(batch_with_ends(), mask=torch.ones(2))), r"mask: .* not a tensor of shape \[2\]"
+    ),
+    "two dimensions": (
+        lambda: linear_baseline(replace(batch_with_ends(), rewards=array(1), mask=array(1)), 0.9),
+        r"rewards: a tensor of shape \[3, 4, 6\] is needed here, not a tensor of shape \[1\]",
+    ),
+    "advantages": (lambda: compared(torch.ones(2), torch.ones(4, 2, 3), 2), r"advantages: a tensor of shape"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("wrong", WRONG_STEPS)
+def test_what_are_no_steps_are_named(wrong: str) -> None:
+    ask, message = WRONG_STEPS[wrong]
+    with pytest.raises(ValueError, match=message):
+        ask()

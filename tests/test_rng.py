@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 
@@ -26,3 +27,10 @@ def test_the_global_state_is_untouched() -> None:
 def test_senseless_seeds_are_refused(seed: Any) -> None:
     with pytest.raises(ValueError, match=r"seed = .*non-negative integer is needed"):
         generator(seed)
+
+
+@pytest.mark.parametrize("draw", [uniform, normal])
+@pytest.mark.parametrize("dtype", ["float32", np.float32, torch.long])
+def test_a_type_that_is_none_is_refused(draw: Any, dtype: Any) -> None:
+    with pytest.raises(ValueError, match=r"dtype = .*: a floating-point type of torch is needed"):
+        draw((2,), generator(0), dtype)

@@ -473,6 +473,52 @@ def test_what_is_not_what_it_should_be_is_refused_by_its_name(given: dict[str, A
             maml(given.get("tasks", POINT), given.get("policy", PLAIN), MAMLConfig(), generator(0))
 
 
+#: What is wrong with noise, and the words for it.
+WRONG_NOISE = {
+    "another kind of policy": ("action", lambda x: x[..., :1], r"\[2, 2, 3, 1\] .* need shape \[2, 2, 3, 2\]"),
+    "fewer steps": ("step", lambda x: x[:, :, :2], r"\[2, 2, 2, 0\] .* need shape \[2, 2, 3, 0\]"),
+    "another family": ("reset", lambda x: x[..., :0], r"need shape \[2, 2, "),
+    "a wider type": ("reset", Tensor.double, r"of torch.float64: .* of torch.float32, as draw_noise\(tasks"),
+    "nan": ("action", lambda x: x * float("nan"), r"noise.action holds nan, which draw_noise"),
+    "inf": ("reset", lambda x: x + float("inf"), r"noise.reset holds inf"),
+    "a text": ("action", lambda x: "a", r"noise.action is 'a'"),
+    "an array": ("step", Tensor.numpy, r"noise.step is an array"),
+}
+
+
+class Scattered(PointGoal):
+    """A goal on the plane, from a start that is drawn."""
+
+    reset_noise_size = 2
+
+    def reset(self, task: Task, noise: Tensor) -> Tensor:
+        return noise - 0.5
+
+
+@pytest.mark.parametrize("wrong", WRONG_NOISE)
+@pytest.mark.parametrize("recurrent", [False, True])
+def test_noise_that_no_draw_gives_is_named(wrong: str, recurrent: bool) -> None:
+    tasks = Scattered(horizon=3)
+    policy: Any = (GRUPolicy if recurrent else MLPPolicy).for_tasks(tasks, generator(0), hidden=4 if recurrent else ())
+    name, change, message = WRONG_NOISE[wrong]
+    right = draw_noise(tasks, policy, 2, 2, generator(0))
+    noise = Noise(**(vars(right) | {name: cast(Any, change)(getattr(right, name))}))
+    params = policy.params() if recurrent else tile(policy.params(), 2)
+    play: Any = trial if recurrent else rollout
+    with pytest.raises(ValueError, match=message):
+        play(tasks, policy, params, tasks.sample(2, generator(0)), 2, noise=noise)
+
+
+@pytest.mark.parametrize("value", [-0.25, 1.0, float("nan")])
+def test_a_discrete_action_is_drawn_by_a_number_from_0_to_1(value: float) -> None:
+    tasks = BernoulliBandit(2, horizon=3)
+    policy = GRUPolicy.for_tasks(tasks, generator(0), hidden=4)
+    noise = draw_noise(tasks, policy, 2, 2, generator(0))
+    noise.action[1, 0, 2, 0] = value
+    with pytest.raises(ValueError, match=rf"noise.action holds {value}, which draw_noise\(.*\) never draws"):
+        trial(tasks, policy, policy.params(), tasks.sample(2, generator(0)), 2, noise=noise)
+
+
 @pytest.mark.parametrize("noise", [generator(0), Noise, [1.0]])
 def test_what_is_no_noise_is_refused_with_what_draws_it(noise: Any) -> None:
     with pytest.raises(

@@ -44,7 +44,7 @@ NOT_NEGATIVE = Rule(
 SHARE = Rule(
     number,
     lambda v: 0 <= v <= 1,
-    "it must lie between 0 and 1, such as {name}=0.99.",
+    "a number between 0 and 1 is needed, such as {name}=0.99.",
 )
 SWITCH = Rule(truth, lambda v: True, "True or False is needed.")
 

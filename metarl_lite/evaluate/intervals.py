@@ -18,6 +18,7 @@ from ..given import (
     integer,
     real,
 )
+from ..ram import check_memory
 from ..rng import check_generator
 
 
@@ -81,6 +82,11 @@ def bootstrap_interval(
     check_callable("scores", statistic=statistic)
     check_generator(gen)
     seeds, num_tasks = scores.shape
+    check_memory(
+        24.0 * resamples * (seeds + num_tasks * tasks_too),
+        f"to draw {resamples} resamples",
+        "set resamples=2000, say.",
+    )
     # [B, S]
     pick = torch.randint(seeds, (resamples, seeds), generator=gen, device=gen.device)
     if tasks_too:

@@ -12,9 +12,10 @@ from typing import Any, Self
 import torch
 from torch import Tensor
 
-from ..given import as_params, counts
+from ..given import as_params, check_dtype, counts
 from ..rng import normal, uniform
 from ..tasks.base import TaskDistribution, check_kind, check_like, described, digest
+from ..tasks.promises import check_members
 from ..types import Params
 from .distributions import (
     Distribution,
@@ -56,6 +57,7 @@ class Policy:
         discrete: bool,
         dtype: torch.dtype,
     ) -> None:
+        check_dtype(dtype)
         self.observation_size, self.action_size = observation_size, action_size
         self.discrete, self.dtype = discrete, dtype
         self._params: Params = {}
@@ -66,6 +68,7 @@ class Policy:
     ) -> Self:
         """A policy with the sizes, the kind and scale of action, and the dtype of a family of tasks."""
         check_like(TaskDistribution, "action_scale", tasks=tasks)
+        check_members(tasks)
         options = {
             "discrete": tasks.discrete,
             "init_std": tasks.action_scale,

@@ -66,8 +66,7 @@ class GRUPolicy(Policy):
         self.input_size = observation_size + action_size + 2  # I
         if not 1 <= real(span) < math.inf:
             raise ValueError(
-                f"span = {span}: a number of steps is needed, at least 1, such as the "
-                "length of a trial."
+                f"span = {span!r}: a number of steps, at least 1, is needed: a trial's."
             )
         for owner in ("actor", "critic") if separate else ("actor",):
             self._params |= _gru(owner, self.input_size, hidden, gen, dtype)
@@ -283,7 +282,8 @@ def _gru(
     Orthogonal where memory meets memory, so that early memories fade slowly. Large where the input enters: few numbers
     of a one-hot input differ from 0, and an action and its reward must move the gates to be remembered as a pair.
     """
-    square = torch.linalg.qr(normal((3, hidden, hidden), gen, dtype))[0]
+    wide = torch.promote_types(dtype, torch.float32)  # no half precision has a QR
+    square = torch.linalg.qr(normal((3, hidden, hidden), gen, wide))[0].to(dtype)
     bias = torch.zeros(3 * hidden, dtype=dtype, device=gen.device)
     return {
         f"{owner}_gru_in": normal((3 * hidden, size), gen, dtype),

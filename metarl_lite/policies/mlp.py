@@ -14,7 +14,7 @@ from typing import Self
 import torch
 from torch import Tensor
 
-from ..given import as_params, counts, described, real
+from ..given import as_params, counts, described, integer, real
 from ..rng import generator, uniform
 from ..types import Params
 from .base import Policy, blame_types
@@ -55,14 +55,19 @@ class MLPPolicy(Policy):
         init_std: float = 1.0,
         dtype: torch.dtype = torch.float32,
     ) -> None:
+        first, final = counts(
+            observation_size=observation_size, action_size=action_size
+        )
         try:
-            sizes = [observation_size, *hidden, action_size]
+            units = [integer(n) or 0 for n in hidden]
         except TypeError:  # a single number
+            units = [0]
+        if any(n < 1 for n in units):
             raise ValueError(
-                f"hidden = {hidden!r}: a tuple of layer sizes is needed, such as "
-                "hidden=(64, 64)."
-            ) from None
-        sizes = counts(**{f"layer_{i}_size": n for i, n in enumerate(sizes)})
+                f"hidden = {hidden!r}: a tuple of layer sizes is needed, each a "
+                "positive integer, such as hidden=(64, 64)."
+            )
+        sizes = [first, *units, final]
         if not 0 < real(init_std) < math.inf:
             raise ValueError(
                 f"init_std = {init_std}: a standard deviation must be positive, such "

@@ -18,7 +18,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ..given import counts
+from ..given import check_dtype, counts
+from ..ram import check_memory
 from ..rng import uniform
 from ..types import Task
 
@@ -71,6 +72,12 @@ class TaskDistribution(ABC):
         return super().__new__(cls)
 
     if not TYPE_CHECKING:  # a type checker knows the members by their annotations
+
+        def __setattr__(self, name: str, value: Any) -> None:
+            """A type is looked at where any family is given it."""
+            if name == "dtype":
+                check_dtype(value)
+            super().__setattr__(name, value)
 
         def __getattr__(self, name: str) -> NoReturn:
             """Asked for what is not there."""
@@ -232,8 +239,9 @@ def _written(value: Any) -> Any:
 
 
 def check_positive(**sizes: int) -> None:
-    """Refuses any size that is not a positive integer, of whatever library, by its name."""
-    counts(**sizes)
+    """Refuses any size that is not a positive integer, of whatever library, by its name, and more tasks than fit."""
+    needed = 4 * dict(zip(sizes, counts(**sizes), strict=True)).get("num_tasks", 0)
+    check_memory(needed, "to draw so many tasks", "draw fewer at a time.")
 
 
 def check_kind(kind: type, **values: object) -> None:
@@ -274,6 +282,7 @@ INSTEAD = {
 MAKES = {
     "TaskDistribution": "make_tasks(name)",
     "Noise": "draw_noise(tasks, policy, num_tasks, episodes, gen)",
+    "Rollout": "rollout(...) or trial(...)",
 }
 
 

@@ -28,6 +28,11 @@ class FiniteTasks(TaskDistribution):
         # what is no pool is left to check_task to name
         self.size = len(leaf) if isinstance(leaf, Tensor) and leaf.ndim else 1
         tasks.check_task(pool, self.size)
+        if not self.size:
+            raise ValueError(
+                "pool: at least one task is needed, and its leaves hold none; "
+                "tasks.sample(20, gen) gives twenty."
+            )
         for name in (*TaskDistribution.__annotations__,):
             setattr(self, name, getattr(tasks, name))
 

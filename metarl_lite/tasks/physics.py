@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 
 import numpy as np
 import torch
@@ -43,6 +44,11 @@ class PhysicalTasks(TaskDistribution):
         (self.horizon,), self.dtype = counts(horizon=horizon), dtype
         self.task_shape = dict.fromkeys(self.nominal, ())
         ranges = self.default_ranges if ranges is None else ranges
+        if not isinstance(ranges, Mapping):
+            raise ValueError(
+                f"ranges = {ranges!r}: a dict of pairs (low, high) is needed, such as "
+                f"ranges={dict([*self.default_ranges.items()][:1])}."
+            )
         for name, interval in ranges.items():
             if name not in self.nominal:
                 known = sorted(self.nominal)

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ..given import check_takes, integer, real
+from ..given import check_takes, integer, is_float, real
 from ..types import Task
 from .base import TaskDistribution
 
@@ -68,7 +68,7 @@ MEMBERS: dict[str, tuple[str, Callable[[Any], bool]]] = {
     "task_shape": ("a dict of shapes, such as {'goal': (2,)},", _are_shapes),
     "dtype": (
         "a floating-point type of torch, such as torch.float32,",
-        lambda value: isinstance(value, torch.dtype) and value.is_floating_point,
+        is_float,
     ),
 }
 
@@ -169,9 +169,10 @@ class Asked:
         """Refuses what is no tensor of numbers, or has another shape; with `more`, further dimensions may follow."""
         if not isinstance(value, Tensor) or value.is_complex():
             got = value.dtype if isinstance(value, Tensor) else type(value).__name__
+            held = "True and False" if what == "terminated" else "real numbers"
             raise ValueError(
-                f"{self.kind}.{name} gives {what} of type {got}: a tensor of real "
-                "numbers is needed."
+                f"{self.kind}.{name} gives {what} of type {got}: a tensor of {held} of "
+                f"shape {shape}{' and more' * more} is needed here."
             )
         given = tuple(value.shape)
         if (given[: len(shape)] if more else given) != shape:

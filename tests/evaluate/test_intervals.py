@@ -65,3 +65,9 @@ def test_students_interval_covers_a_normal_mean_as_often_as_it_says(level: float
         low, high = t_interval(seeds, level)
         held += bool(low <= 0 <= high)
     assert abs(held / count - level) < 4 * math.sqrt(level * (1 - level) / count)
+
+
+@pytest.mark.parametrize("tasks_too", [False, True])
+def test_more_resamples_than_fit_are_refused(tasks_too: bool) -> None:
+    with pytest.raises(ValueError, match=r"to draw 1000000000000 resamples needs about .* GB .*resamples=2000"):
+        bootstrap_interval(torch.rand(3, 2), generator(0), resamples=10**12, tasks_too=tasks_too)

@@ -255,7 +255,7 @@ def test_a_longer_span_remembers_for_longer() -> None:
 
 @pytest.mark.parametrize("value", [0.9, 0, -1, float("nan"), float("inf")])
 def test_a_senseless_span_is_refused(value: float) -> None:
-    with pytest.raises(ValueError, match=f"span = {value}: a number of steps is needed, at least 1"):
+    with pytest.raises(ValueError, match=f"span = {value}: a number of steps, at least 1, is needed"):
         GRUPolicy(3, 2, generator(0), span=value)
 
 
@@ -387,3 +387,16 @@ def test_parameters_are_copies() -> None:
     other = policy.replace({name: 0 * p for name, p in policy.params().items()})
     assert policy.params()["actor_w"].abs().sum() > 0
     assert other.params()["actor_w"].abs().sum() == 0
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+@pytest.mark.parametrize("separate", [False, True])
+def test_a_memory_of_half_precision_begins_orthogonal_and_plays(dtype: torch.dtype, separate: bool) -> None:
+    tasks = BernoulliBandit(2, horizon=3, dtype=dtype)
+    policy = GRUPolicy.for_tasks(tasks, generator(0), hidden=8, separate=separate)
+    assert {p.dtype for p in policy.params().values()} == {dtype}
+    square = policy.params()["actor_gru_memory"].detach().reshape(3, 8, 8).double()
+    rounding = 8 * torch.finfo(dtype).eps  # of a product of 8 numbers
+    torch.testing.assert_close(square.mT @ square, torch.eye(8).double().expand(3, 8, 8), rtol=0, atol=rounding)
+    batch = trial(tasks, policy, policy.params(), tasks.sample(2, generator(0)), 2, generator(0))
+    assert batch.rewards.dtype == dtype

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from typing import Any
 
 import pytest
@@ -10,6 +11,7 @@ import torch
 
 from metarl_lite.policies.base import tile
 from metarl_lite.policies.distributions import categorical_log_prob, categorical_sample, gaussian_log_prob
+from metarl_lite.policies.gru import GRUPolicy
 from metarl_lite.policies.layers import linear, quick_linear
 from metarl_lite.policies.mlp import MLPPolicy
 from metarl_lite.rng import generator
@@ -137,6 +139,22 @@ def test_a_bandits_observation_is_not_zero() -> None:
 def test_senseless_sizes_are_refused(options: dict[str, object]) -> None:
     with pytest.raises(ValueError, match=r"positive.*such as"):
         MLPPolicy(2, 2, generator(0), **options)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("hidden", [[32.0], "64", 64, (True,), (8, "8"), None, torch.tensor(64)])
+def test_layers_that_are_none_are_named_as_they_were_given(hidden: Any) -> None:
+    with pytest.raises(ValueError, match=rf"hidden = {re.escape(repr(hidden))}: a tuple of layer sizes is needed"):
+        MLPPolicy(2, 2, generator(0), hidden=hidden)
+
+
+@pytest.mark.parametrize("kind", [MLPPolicy, GRUPolicy])
+@pytest.mark.parametrize(
+    ("name", "value"), [("action_scale", float("inf")), ("observation_size", True), ("action_size", 0)]
+)
+def test_a_member_of_the_family_is_named_and_no_option_of_the_network(kind: Any, name: str, value: Any) -> None:
+    tasks = type("Broken", (PointGoal,), {name: value})
+    with pytest.raises(ValueError, match=rf"Broken\.{name} = {value!r}: "):
+        kind.for_tasks(tasks(), generator(0))
 
 
 def test_parameters_of_another_network_are_refused() -> None:

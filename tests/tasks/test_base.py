@@ -236,6 +236,17 @@ def test_a_pool_of_what_is_no_family_is_refused(tasks: Any, message: str) -> Non
         FiniteTasks(tasks, PointGoal().sample(3, generator(0)))
 
 
+def test_a_pool_without_a_task_is_refused() -> None:
+    with pytest.raises(ValueError, match=r"pool: at least one task is needed"):
+        FiniteTasks(PointGoal(), {"goal": torch.zeros(0, 2)})
+
+
+@pytest.mark.parametrize("name", FAMILIES)
+def test_more_tasks_than_fit_are_refused(name: str) -> None:
+    with pytest.raises(ValueError, match=r"to draw so many tasks needs about 4e\+04 GB of memory.*draw fewer"):
+        make_tasks(name).sample(10**13, generator(0))
+
+
 def test_a_finite_family_draws_from_its_pool_only() -> None:
     family = PointGoal(horizon=5)
     pool = family.sample(3, generator(0))

@@ -269,7 +269,9 @@ REFUSED = {
     "complex rewards": (lambda s, r, d: (s, r * 1j, d), r"step gives rewards of type torch.complex64"),
     "a column of rewards": (lambda s, r, d: (s, r.unsqueeze(-1), d), r"step gives rewards of shape .*2 tasks"),
     "one reward": (lambda s, r, d: (s, r.mean(), d), r"step gives rewards of shape \(\) for 2 tasks"),
-    "a plain end": (lambda s, r, d: (s, r, False), r"step gives terminated of type bool"),
+    "a plain end": (lambda s, r, d: (s, r, False), r"step gives terminated of type bool: .* True and False of shape"),
+    "no end": (lambda s, r, d: (s, r, None), r"step gives terminated of type NoneType: a tensor of True and False"),
+    "plain rewards": (lambda s, r, d: (s, 1.0, d), r"step gives rewards of type float: a tensor of real numbers of"),
     "half an end": (lambda s, r, d: (s, r, d + 0.5), r"step gives terminated = 0.5: True or False"),
     "a column of ends": (lambda s, r, d: (s, r, d.unsqueeze(-1)), r"step gives terminated of shape"),
     "two values": (lambda s, r, d: (s, r), r"step gives 2 values: \(next state, reward, terminated\)"),
@@ -536,7 +538,7 @@ def test_a_sample_of_another_size_is_named() -> None:
     with pytest.raises(ValueError, match=r"shape \(4,\), but \(3,\) was expected .* mend Variant\.sample"):
         episodes(tasks)
     config = RL2Config(iterations=1, num_tasks=3, trials=2, episodes=2)
-    with pytest.raises(ValueError, match=r"this noise is for 6 tasks and 2 episodes, and 8 tasks are to play 2"):
+    with pytest.raises(ValueError, match=r"shape \[6, 2, 1\] .*: 8 tasks and 2 episodes need shape \[8, 2, 1\]"):
         rl2(tasks, GRUPolicy.for_tasks(tasks, generator(0), hidden=4), config, generator(0))
 
 
@@ -544,7 +546,9 @@ def test_noise_of_another_size_is_refused() -> None:
     tasks = Own()
     policy = MLPPolicy.for_tasks(tasks, generator(0))
     noise, task = draw_noise(tasks, policy, 2, 3, generator(0)), tasks.sample(2, generator(0))
-    with pytest.raises(ValueError, match=r"for 2 tasks and 3 episodes, and 2 tasks are to play 4: draw_noise"):
+    with pytest.raises(
+        ValueError, match=r"2 tasks and 4 episodes need shape \[2, 4, 1\] of torch.float32, as draw_noise"
+    ):
         rollout(tasks, policy, tile(policy.params(), 2), task, 4, noise=noise)
 
 

@@ -131,6 +131,12 @@ def test_intervals_that_make_no_sense_are_refused(interval: Any) -> None:
         CartPoleTasks(ranges={"length": interval})
 
 
+@pytest.mark.parametrize("ranges", [[("length", (0.5, 1.0))], "length", 3, (0.5, 1.0)])
+def test_ranges_that_are_no_dict_are_refused(ranges: Any) -> None:
+    with pytest.raises(ValueError, match=r"ranges = .*: a dict of pairs .* as ranges=\{'gravity': \(7.0, 13.0\)\}"):
+        CartPoleTasks(ranges=ranges)
+
+
 def test_unknown_and_negative_parameters_are_refused() -> None:
     with pytest.raises(ValueError, match=r"key 'mass'; the parameters of pendulum are \['g', 'l', 'm'\]"):
         PendulumTasks(ranges={"mass": (1.0, 2.0)})
