@@ -155,6 +155,16 @@ def check_takes(name: str, function: Any, takes: list[str]) -> None:
         raise ValueError(f"{called}: {error}.") from None
 
 
+def check_shape(shape: tuple[int, ...], **tensors: Any) -> None:
+    """Refuses, by its name, what is no tensor of a shape that others have."""
+    for name, value in tensors.items():
+        if not isinstance(value, Tensor) or value.shape != shape:
+            raise ValueError(
+                f"{name}: a tensor of shape {list(shape)} is needed here, not "
+                f"{described(value)}."
+            )
+
+
 def check_result(result: Any, sizes: dict[str, int], who: str, remedy: str) -> Tensor:
     """A function's result, as a tensor of the promised shape.
 

@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from .given import described, number, real
+from .given import check_shape, described, number, real
 from .tasks.base import check_like
 from .types import Rollout
 
@@ -26,7 +26,7 @@ def discounted_returns(rewards: Tensor, discount: float) -> Tensor:
     Raises:
         ValueError: if the discount lies outside [0, 1], or the rewards are no tensor.
     """
-    _check_rewards(rewards)
+    _check_steps(rewards)
     (discount,) = _unit(discount=discount)
     out, later = [], torch.zeros_like(rewards[..., 0])
     for reward in reversed(rewards.unbind(-1)):
@@ -60,13 +60,11 @@ def gae(
 
     Source: Schulman et al. (2016), equations 11 and 16.
     """
-    _check_rewards(rewards)
-    _check_like(rewards.shape, values=values)
-    _check_like(rewards.shape[:-1], last_value=last_value)
+    _check_steps(rewards, values=values, terminated=terminated)
+    check_shape(rewards.shape[:-1], last_value=last_value)
     discount, lam = _unit(discount=discount, lam=lam)
     alive = torch.ones_like(rewards)
     if terminated is not None:
-        _check_like(rewards.shape, terminated=terminated)
         alive = 1 - terminated.to(rewards.dtype)
     following = torch.cat([values[..., 1:], last_value.unsqueeze(-1)], -1)
     delta = rewards + discount * alive * following - values
@@ -96,7 +94,7 @@ def trial_gae(batch: Rollout, values: Tensor, discount: float, lam: float) -> Te
     Source: Schulman et al. (2016), equation 16; Duan et al. (2016), section 2.2, for what a trial is.
     """
     _check_batch(batch)
-    _check_like(batch.rewards.shape, values=values)
+    check_shape(batch.rewards.shape, values=values)
     discount, lam = _unit(discount=discount, lam=lam)
     rewards, expected = batch.rewards.flatten(1), values.flatten(1)  # [N, J]
     taken = batch.mask.flatten(1) > 0  # [N, J]
@@ -127,7 +125,7 @@ def compared(advantages: Tensor, mask: Tensor, group: int) -> Tensor:
 
     Source: Kool, van Hoof and Welling (2019) for the mean of other samples as a baseline.
     """
-    _check_like(mask.shape, advantages=advantages)
+    check_shape(mask.shape, advantages=advantages)
     shape = (-1, group, *mask.shape[1:])  # [B / group, group, E, T]
     total = (advantages * mask).reshape(shape).sum(1, keepdim=True)
     count = mask.reshape(shape).sum(1, keepdim=True)
@@ -153,13 +151,8 @@ def linear_baseline(batch: Rollout, discount: float, ridge: float = 1e-5) -> Ten
 
     Source: Duan et al. (2016), "Benchmarking deep reinforcement learning", section 4 and its released code.
     """
-    _check_batch(batch)
-    _check_like(batch.observations.shape[:3], rewards=batch.rewards)
-    if not 0 <= real(ridge) < math.inf:
-        raise ValueError(
-            f"ridge = {ridge!r}: a number of at least 0 is needed, such as ridge=1e-5."
-        )
-    (n, e, t), ridge = batch.rewards.shape, real(ridge)
+    ridge = _ridge(batch, ridge)
+    n, e, t = batch.rewards.shape
     features = baseline_features(batch)  # [N, E*T, F]
     togo = discounted_returns(batch.rewards, discount) * batch.mask
     targets = togo.reshape(n, e * t, 1).double()
@@ -276,24 +269,28 @@ def _unit(**values: Any) -> list[Any]:
     return found
 
 
-def _check_rewards(rewards: Any) -> None:
+def _ridge(batch: Rollout, ridge: Any) -> float:
+    """A ridge as Python's own number, for episodes that can have a baseline."""
+    _check_batch(batch)
+    check_shape(batch.observations.shape[:3], rewards=batch.rewards)
+    if not 0 <= real(ridge) < math.inf:
+        raise ValueError(
+            f"ridge = {ridge!r}: a number of at least 0 is needed, such as ridge=1e-5."
+        )
+    return real(ridge)
+
+
+def _check_steps(rewards: Any, **others: Any) -> None:
+    """Refuses what are no rewards `[..., T]`, and what is not of their shape; None is left out."""
     if not isinstance(rewards, Tensor) or not rewards.ndim or not rewards.shape[-1]:
         raise ValueError(
             f"rewards: a tensor [..., T] is needed, not {described(rewards)}."
         )
-
-
-def _check_like(shape: tuple[int, ...], **tensors: Any) -> None:
-    """Refuses, by its name, what is no tensor of a shape that others have."""
-    for name, value in tensors.items():
-        if not isinstance(value, Tensor) or value.shape != shape:
-            raise ValueError(
-                f"{name}: a tensor of shape {list(shape)} is needed here, not "
-                f"{described(value)}."
-            )
+    given = {name: value for name, value in others.items() if value is not None}
+    check_shape(rewards.shape, **given)
 
 
 def _check_batch(batch: Rollout) -> None:
     """Refuses what are no episodes `[N, E, T]`."""
     check_like(Rollout, "rewards mask observations", batch=batch)
-    _check_like(batch.rewards.shape, mask=batch.mask)
+    check_shape(batch.rewards.shape, mask=batch.mask)
