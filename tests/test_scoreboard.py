@@ -203,6 +203,22 @@ def test_what_the_page_says_of_the_record() -> None:
     assert board["RL², PPO", "plane"].steps < board["RL², A2C", "plane"].steps / 2
     assert at("task inference", "plane") < at("RL², PPO", "plane") / 2
     assert at("RL², PPO", "mdps") < at("RL², A2C", "mdps")
+    # as the text has them
+    told = {
+        ("RL², PPO", "plane"): 0.87, ("task inference", "plane"): 0.12, ("task inference", "eleven"): 0.99,
+        ("RL², A2C", "eleven"): 0.53, ("RL², PPO", "eleven"): 0.89, ("RL², PPO", "mdps"): 0.16,
+        ("RL², A2C", "mdps"): 0.48,
+    }  # fmt: skip
+    assert {cell: round(at(*cell), 2) for cell in told} == told
+    assert [round(board[row, "mdps"].steps / 1e6, 1) for row in ("RL², PPO", "RL², A2C")] == [1.9, 89.6]
+    spread = board["RL², A2C", "eleven"].shares
+    assert max(spread) - min(spread) > 0.3, "one seed far from another"
+    assert 0.3 < at("Thompson, PSRL", "grid") < 0.4
+    assert 0.45 < at("Thompson, PSRL", "arms") < 0.55
+    poor = [row for row in ROWS if (row, "plane") in board and "MAML" in row and min(board[row, "plane"].shares) < 0.5]
+    assert poor == ["MAML, ProMP", "MAML, DiCE", "E-MAML"]
+    others = [row for row in (*steps, "MAML") if row not in poor]
+    assert all(0.65 < at(row, "plane") < 0.72 for row in others), "two thirds of the way"
 
 
 def test_with_one_state_and_one_layer_there_is_no_second_order() -> None:
