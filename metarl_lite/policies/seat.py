@@ -181,7 +181,7 @@ class Seat:
             return action.to(tensor.device)
         array = action.cpu().numpy()
         if isinstance(self.taken, Box):
-            array = array.astype(self.taken.dtype)
+            return array.astype(self.taken.dtype)
         return array[()]  # a number, where it is one
 
     def _in_box(self, action: Tensor) -> Tensor:
