@@ -68,21 +68,19 @@ class Seat:
         self.seen, self.taken = space_of(env, "observation"), space_of(env, "action")
         self._check(policy)
         origin = policy._through_gym if through_gym is None else through_gym
-        if origin is not True:
-            self._find_units(layers_of(env), origin is None)
+        # Where nothing is known of the policy, and choices are choices, nothing is done.
+        if origin is False or (origin is None and isinstance(self.taken, Box)):
+            self._find_units(layers_of(env), origin is False)
 
-    def _find_units(self, layers: list[Any], unknown: bool) -> None:
+    def _find_units(self, layers: list[Any], for_family: bool) -> None:
         """Notes how the family's units become those of the outermost spaces, if a family is inside."""
-        tasks, inner = (
-            getattr(layers[-1], "tasks", None),
-            space_of(layers[-1], "action"),
-        )
+        tasks = getattr(layers[-1], "tasks", None)
         if not isinstance(tasks, TaskDistribution):
             return
-        if not unknown:
+        if for_family:
             self.lines_out = lines_out(layers, self.name)
         if not tasks.discrete:
-            self.acts = None
+            self.acts, inner = None, space_of(layers[-1], "action")
             # The edge of the family's own box is its limit, if it has one.
             if math.isfinite(tasks.action_limit):
                 self.edge = inner
