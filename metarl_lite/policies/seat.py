@@ -68,7 +68,7 @@ class Seat:
         self.seen, self.taken = space_of(env, "observation"), space_of(env, "action")
         self._check(policy)
         origin = policy._through_gym if through_gym is None else through_gym
-        # Where nothing is known of the policy, and choices are choices, nothing is done.
+        # Where nothing is known of the policy, choices are choices.
         if origin is False or (origin is None and isinstance(self.taken, Box)):
             self._find_units(layers_of(env), origin is False)
 

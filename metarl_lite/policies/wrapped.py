@@ -14,7 +14,7 @@ from gymnasium.spaces import Box
 from gymnasium.vector import VectorEnv, VectorObservationWrapper, VectorWrapper
 from torch import Tensor
 
-#: Zero and slope of a wrapper that multiplies and adds: outside = zero + slope x inside.
+#: Zero and slope of a wrapper that multiplies and adds.
 Line = tuple[Tensor, Tensor]
 
 #: Of the wrappers of observations those that keep the numbers, or show them later.

@@ -52,27 +52,35 @@ class Actions:
 
     def given(self, action: Array) -> Any:
         """A policy's action, as the environment takes it."""
+        if self.counts is None:
+            return self._in_box(action, self.space.shape)
         if isinstance(self.space, spaces.Discrete):
             return int(action) + int(self.space.start)
-        return self.each(np.asarray(action)[None])[0, ...]
+        return self.each(np.asarray(action)[None])[0]
 
     def each(self, actions: Array) -> Array:
         """Several actions of a policy, `[B, A]` or `[B]`, as points of the space, `[B, ...]`."""
         space, count = self.space, len(actions)
-        if isinstance(space, spaces.Box):
-            # `rollout` reports what is not finite
-            finite = np.nan_to_num(actions.reshape(count, *space.shape))
-            if self.middle is not None:
-                with np.errstate(over="ignore"):  # infinity will be clipped
-                    finite = self.middle + self.half * finite
-            return _inside(space, finite)
+        if self.counts is None:
+            return self._in_box(actions, (count, *space.shape))
         if isinstance(space, spaces.Discrete):
             return actions + int(space.start)
-        assert self.counts is not None
         places = np.unravel_index(actions, self.counts)
         choices = np.stack(places, -1).reshape(count, *space.shape)
         start = space.start if isinstance(space, spaces.MultiDiscrete) else 0
         return (choices + start).astype(space.dtype)
+
+    def _in_box(self, actions: Array, shape: tuple[int, ...]) -> Array:
+        """The points of the box next to what these actions stand for."""
+        # `rollout` reports what is not finite
+        finite = np.nan_to_num(actions.reshape(shape))
+        if self.middle is not None:
+            with np.errstate(over="ignore"):  # infinity will be clipped
+                finite = self.middle + self.half * finite
+        if self.space.dtype.kind == "f":
+            found = np.clip(finite, self.space.low, self.space.high)
+            return np.asarray(found, self.space.dtype)
+        return _whole(self.space, finite)
 
 
 def _units(box: spaces.Box) -> tuple[float, Array | None, Array | None]:
@@ -97,10 +105,8 @@ def _ends(box: spaces.Box) -> tuple[Array, Array]:
     return first.astype(kind), last.astype(kind)
 
 
-def _inside(box: spaces.Box, numbers: Array) -> Array:
-    """The point of a box next to these numbers; integers are rounded."""
-    if box.dtype.kind == "f":
-        return np.clip(numbers, box.low, box.high).astype(box.dtype)
+def _whole(box: spaces.Box, numbers: Array) -> Array:
+    """The point of a box of integers next to these numbers."""
     whole = np.rint(numbers.astype(np.float64))
     with np.errstate(invalid="ignore"):  # beyond the type, and replaced
         found = whole.astype(box.dtype)

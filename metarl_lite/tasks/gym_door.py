@@ -174,9 +174,9 @@ class Observations:
         warnings.warn(
             f"the environment {name} gave {numbers[i, k]} as number {k} of an "
             f"observation to {where(i)}, and its observation_space says "
-            f"{low} to {high}. Such numbers are taken as "
-            "they are, and this is said once: if it should not be so, look at its step, "
-            "or clip in a wrapper; if it should, widen the space.",
+            f"{low} to {high}. Such numbers are taken as they are, and this is said "
+            "once: if it should not be so, look at its step, or clip in a wrapper; if "
+            "it should, widen the space.",
             stacklevel=4,
         )
 
