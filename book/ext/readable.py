@@ -18,8 +18,13 @@ SILENT = (nodes.Invisible, nodes.raw, nodes.image, nodes.literal_block, addnodes
 
 COMMAND = re.compile(r"\\([A-Za-z]+)")
 #: Commands that a reader needs not see, and those whose sign has another name in HTML.
-DROPPED = {"left", "right", "big", "Big", "bigl", "bigr", "Bigl", "Bigr", "mathcal", "mathrm", "mathbf", "text", "operatorname", "bar", "hat", "tilde", "boldsymbol", "displaystyle"}  # fmt: skip
-SIGNS = {"le": "≤", "leq": "≤", "ge": "≥", "geq": "≥", "neq": "≠", "infty": "∞", "in": "∈", "sim": "~", "to": "→", "cdot": "·", "times": "×", "partial": "∂", "mid": "|", "approx": "≈", "varepsilon": "ε", "ell": "ℓ", "dots": "…", "ldots": "…", "log": "log ", "exp": "exp ", "max": "max ", "min": "min ", "quad": " ", "qquad": " ", "star": "*", "top": "T"}  # fmt: skip
+DROPPED = """left right big Big bigl bigr Bigl Bigr mathcal mathrm mathbf boldsymbol text operatorname displaystyle
+bar hat tilde""".split()
+SIGNS = dict(
+    pair.split("=")
+    for pair in """le=≤ leq=≤ ge=≥ geq=≥ neq=≠ infty=∞ in=∈ sim=~ to=→ cdot=· times=× partial=∂ mid=| approx=≈
+    varepsilon=ε ell=ℓ dots=… ldots=… star=* top=T log=log exp=exp max=max min=min""".split()
+)
 
 
 def formula(tex: str) -> str:
@@ -28,10 +33,10 @@ def formula(tex: str) -> str:
     def sign(match: re.Match[str]) -> str:
         name = match[1]
         if name in SIGNS or name in DROPPED:
-            return SIGNS.get(name, "")
+            return f"{SIGNS.get(name, '')}{' ' if name in ('log', 'exp', 'max', 'min') else ''}"
         return chr(name2codepoint[name]) if name in name2codepoint else match[0]
 
-    text = COMMAND.sub(sign, re.sub(r"\\[,;:! ]", " ", tex))
+    text = COMMAND.sub(sign, re.sub(r"\\([,;:! ]|q?quad\b)", " ", tex))
     text = re.sub(r"([_^])\{(\w+)\}", r"\1\2", text).replace("\\{", "(").replace("\\}", ")")
     text = re.sub(r"\{([^{}]*)\}", r"\1", text)
     return "…" if re.search(r"[\\{}&]", text) else " ".join(text.split())
@@ -48,6 +53,8 @@ def words(node: Any) -> Iterator[str]:
     elif not isinstance(node, SILENT) and "cell" not in node.get("classes", []):
         for child in node.children:
             yield from words(child)
+            if isinstance(child, nodes.list_item) and child.parent and child is not child.parent.children[-1]:
+                yield ";"
             if not isinstance(child, nodes.Inline | nodes.Text | nodes.math):
                 yield " "
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import json
 import re
-import shutil
 import subprocess
 import tomllib
 from datetime import date
@@ -42,7 +41,10 @@ def page_address(app: Any, page: str) -> str:
 
 def changed(root: Path, folder: str) -> dict[str, date]:
     """The day of the last commit that touched each file below a folder; empty where git does not know it."""
-    asked = ["git", "rev-parse", "--is-shallow-repository"], ["git", "log", "--format=%x00%cs", "--name-only", "--", folder]
+    asked = (
+        ["git", "rev-parse", "--is-shallow-repository"],
+        ["git", "log", "--format=%x00%cs", "--name-only", "--", folder],
+    )
     try:
         shallow, log = (
             subprocess.run(command, cwd=root, capture_output=True, text=True, check=True).stdout for command in asked
@@ -98,16 +100,19 @@ def tags(app: Any, page: str, title: str, doctree: Any) -> str:
 def page_context(app: Any, pagename: str, templatename: str, context: dict[str, Any], doctree: Any) -> None:
     """What the theme's templates find when they write a page."""
     to = context["pathto"]
-    links = {"Cite this book": to(app.config.root_doc) + "#cite", "Index": to("genindex")}
+    links = {"Cite this book": to(app.config.root_doc).rstrip("#") + "#cite", "Index": to("genindex")}
     line = " · ".join(f'<a href="{link}">{words}</a>' for words, link in links.items())
     context["theme_extra_footer"] = f"{app.config.html_theme_options.get('extra_footer', '')}<br />{line}"
+    # docutils calls a list what has links for its children: a reader that is read to is told of a list without items.
+    context["body"] = context.get("body", "").replace('role="list" class="citation-list"', 'class="citation-list"')
     if doctree is None:  # the search, the index: no page of the book
         context["metatags"] = context.get("metatags", "") + '\n<meta name="robots" content="noindex" />'
         return
-    title = nodes.Text(context["title"]).astext()
-    title = re.sub(r"<[^>]+>", "", title)
+    title = text_of(app.env.titles[pagename])
     context["metatags"] = context.get("metatags", "") + tags(app, pagename, title, doctree)
     context["pageurl"] = page_address(app, pagename)
+    if pagename == app.config.root_doc:
+        context["docstitle"] = ""  # its own title is the book's
     day = days(app).get(pagename)
     context["last_updated"] = f"{day.day} {day:%B %Y}" if day else None
 
@@ -120,7 +125,7 @@ def days(app: Any) -> dict[str, date]:
     return dict(app.book_days)
 
 
-# --- What is counted and cited ------------------------------------------------------------------------------------------
+# --- What is counted and cited --------------------------------------------------------------------
 
 
 def citation(root: Path) -> str:
@@ -174,7 +179,7 @@ def fill_in(app: Any, docname: str, source: list[str]) -> None:
     source[0] = source[0].replace(BY_CHAPTER, "By chapter: " + ", ".join(by_chapter) + ".")
 
 
-# --- Files beside the pages ---------------------------------------------------------------------------------------------
+# --- Files beside the pages -----------------------------------------------------------------------
 
 NOT_FOUND = """<!doctype html>
 <html lang="en">
@@ -190,7 +195,8 @@ li {{ margin: .2rem 0; }} input, button {{ font: inherit; padding: .3rem .6rem; 
 <body>
 <main>
 <h1>There is no such page</h1>
-<p>It may have moved, or the address has a slip. <a href="{address}">Begin at the title page</a>, or search the book:</p>
+<p>It may have moved, or the address has a slip.
+<a href="{address}">Begin at the title page</a>, or search the book:</p>
 <form action="{address}search.html" role="search"><input name="q" type="search" aria-label="Search this book" />
 <button>Search</button></form>
 <ul>
@@ -218,7 +224,7 @@ def finish(app: Any, error: Exception | None) -> None:
     if error or app.builder.name != "html":
         return
     out, root = Path(app.outdir), app.config.root_doc
-    folder, _, name = root.rpartition("/")
+    folder = root.rpartition("/")[0]
     first = (out / f"{root}.html").read_text(encoding="utf-8")
     (out / "index.html").write_text(moved(first, folder).replace('href="#"', f'href="{root}.html"'), encoding="utf-8")
     pages, titles = [*app.env.toctree_includes.get(root, [])], app.env.titles
@@ -233,7 +239,6 @@ def finish(app: Any, error: Exception | None) -> None:
     (out / "sitemap.xml").write_text("\n".join([head, *urls, "</urlset>\n"]), encoding="utf-8")
     for surplus in ("fontawesome.js", "fontawesome.js.map", "fontawesome.js.LICENSE.txt"):
         (out / "_static" / "scripts" / surplus).unlink(missing_ok=True)
-    shutil.rmtree(out / "_static" / "sphinx_book_theme", ignore_errors=True)
 
 
 def _changed(day: date | None) -> str:

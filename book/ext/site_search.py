@@ -21,9 +21,9 @@ Entry = tuple[str, str, str, str, int]  # anchor, heading, text, code, 1 for a n
 ELSEWHERE = (nodes.section, nodes.title, addnodes.desc, addnodes.glossary)  # these have entries of their own
 #: Words that readers use and a page does not, or not often enough.
 ALSO = {
-    "book/how_to_use": "install installation setup requirements run locally colab binder jupyter windows pip conda gpu time",
+    "book/how_to_use": "install installation setup requirements run locally colab binder jupyter windows pip conda gpu",
     "book/map": "overview taxonomy related work sim-to-real in-context transformers offline survey which algorithm",
-    "book/00_primer": "prerequisites background refresher lstm recurrent network autograd pytorch markov decision process",
+    "book/00_primer": "prerequisites background refresher lstm recurrent network autograd pytorch markov decision",
     "book/teachers": "course syllabus lecture instructor grading assignment licence reuse",
     "book/scoreboard": "results benchmark comparison leaderboard table performance",
     "book/errata": "changelog mistakes corrections bug version",
@@ -47,9 +47,14 @@ def entries(doctree: Any) -> list[Entry]:
         for child, summary in folded(section):
             if isinstance(child, ELSEWHERE) or (summary and SECRET.match(summary)):
                 continue
-            said.append(text_of(child))
-            code += [block.astext() for block in child.findall(nodes.literal_block) if not _within(block, "cell_output")]
-        names_used = NAME.findall("\n".join(code)) if found else []  # a notebook begins with its imports: they tell nothing
+            text = text_of(child)
+            said.append("" if text.startswith("Open in Colab") else text)
+            code += [
+                block.astext() for block in child.findall(nodes.literal_block) if not _within(block, "cell_output")
+            ]
+        names_used = (
+            NAME.findall("\n".join(code)) if found else []
+        )  # a notebook begins with its imports: they tell nothing
         found.append((anchor, text_of(title) if title else "", " ".join(filter(None, said)), " ".join(names_used), 0))
     return found + list(terms(doctree)) + list(names(doctree))
 

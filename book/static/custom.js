@@ -44,14 +44,20 @@
     document.querySelectorAll(WIDE).forEach(mark);
   }
 
-  // On paper nothing scrolls: an equation that is wider than the page is set smaller.
-  const PAPER = 640;
+  // On paper nothing scrolls and nothing is dark: an equation that is wider than the page is set smaller.
+  const PAPER = 800; // pixels of the screen; the style sheet prints 13 for 16
+  let theme = "";
   function toPaper() {
     document.querySelectorAll(".bd-article div.math").forEach((box) => {
       box.style.fontSize = box.scrollWidth > PAPER ? `${Math.floor((100 * PAPER) / box.scrollWidth)}%` : "";
     });
+    theme = document.documentElement.dataset.theme;
+    document.documentElement.dataset.theme = "light";
   }
-  const fromPaper = () => document.querySelectorAll(".bd-article div.math").forEach((box) => { box.style.fontSize = ""; });
+  function fromPaper() {
+    document.querySelectorAll(".bd-article div.math").forEach((box) => { box.style.fontSize = ""; });
+    document.documentElement.dataset.theme = theme;
+  }
 
   addEventListener("DOMContentLoaded", () => {
     // The theme takes the focus away from these buttons. It keeps it where a keyboard pressed them.
