@@ -86,12 +86,13 @@ def target(href: str, page: str, pages: list[str], public: str) -> str:
 def unfold(article: Tag) -> None:
     """What is folded is open on paper; hints, solutions and answers go to the end, under the name of their exercise."""
     soup, kept, seen = BeautifulSoup("", "html.parser"), [], Counter[str]()
-    for fold in article.select("details"):
-        summary = fold.find("summary", recursive=False)
-        words = summary.get_text(" ", strip=True) if summary else ""
-        if not SECRET.match(words) or any(SECRET.match(_summary(above)) for above in fold.find_parents("details")):
-            fold["open"] = ""
-            continue
+    folds = article.select("details")
+    secret = [fold for fold in folds if SECRET.match(_summary(fold))]
+    for fold in folds:
+        fold["open"] = ""
+    known = set(map(id, secret))  # a fold equals another that has the same words
+    for fold in [fold for fold in secret if not known & set(map(id, fold.find_parents("details")))]:
+        summary, words = fold.find("summary", recursive=False), _summary(fold)
         heading = fold.find_previous(["h1", "h2", "h3", "h4"])
         title = f"{heading.get_text(' ', strip=True)}. {words}" if heading else words
         seen[title] += 1

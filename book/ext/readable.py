@@ -18,13 +18,21 @@ SILENT = (nodes.Invisible, nodes.raw, nodes.image, nodes.literal_block, addnodes
 
 COMMAND = re.compile(r"\\([A-Za-z]+)")
 #: Commands that a reader needs not see, and those whose sign has another name in HTML.
-DROPPED = """left right big Big bigl bigr Bigl Bigr mathcal mathrm mathbf boldsymbol text operatorname displaystyle
-bar hat tilde""".split()
-SIGNS = dict(
-    pair.split("=")
-    for pair in """le=≤ leq=≤ ge=≥ geq=≥ neq=≠ infty=∞ in=∈ sim=~ to=→ cdot=· times=× partial=∂ mid=| approx=≈
-    varepsilon=ε ell=ℓ dots=… ldots=… star=* top=T log=log exp=exp max=max min=min""".split()
+DROPPED = re.compile(
+    r"left|right|[bB]igg?[lr]?|math(cal|rm|bf|bb)|boldsymbol|text|operatorname|displaystyle|bar|hat|tilde"
 )
+SIGNS = {"le": "≤", "leq": "≤", "ge": "≥", "geq": "≥", "neq": "≠", "infty": "∞", "in": "∈", "sim": "~", "to": "→"}
+SIGNS |= {"cdot": "·", "times": "×", "partial": "∂", "mid": "|", "approx": "≈", "varepsilon": "ε", "ell": "ℓ"}
+SIGNS |= {
+    "dots": "…",
+    "ldots": "…",
+    "star": "*",
+    "top": "T",
+    "log": "log ",
+    "exp": "exp ",
+    "max": "max ",
+    "min": "min ",
+}
 
 
 def formula(tex: str) -> str:
@@ -32,8 +40,8 @@ def formula(tex: str) -> str:
 
     def sign(match: re.Match[str]) -> str:
         name = match[1]
-        if name in SIGNS or name in DROPPED:
-            return f"{SIGNS.get(name, '')}{' ' if name in ('log', 'exp', 'max', 'min') else ''}"
+        if name in SIGNS or DROPPED.fullmatch(name):
+            return SIGNS.get(name, "")
         return chr(name2codepoint[name]) if name in name2codepoint else match[0]
 
     text = COMMAND.sub(sign, re.sub(r"\\([,;:! ]|q?quad\b)", " ", tex))

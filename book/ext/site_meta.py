@@ -108,6 +108,10 @@ def page_context(app: Any, pagename: str, templatename: str, context: dict[str, 
     if doctree is None:  # the search, the index: no page of the book
         context["metatags"] = context.get("metatags", "") + '\n<meta name="robots" content="noindex" />'
         return
+    if not any(doctree.findall(nodes.math)) and not any(doctree.findall(nodes.math_block)):
+        # Sphinx gives MathJax to a page that has a formula, or whose pages have one, as the title page's do.
+        scripts = context.get("script_files", [])
+        context["script_files"] = [script for script in scripts if "MathJax" not in _source(script)]
     title = text_of(app.env.titles[pagename])
     context["metatags"] = context.get("metatags", "") + tags(app, pagename, title, doctree)
     context["pageurl"] = page_address(app, pagename)
@@ -115,6 +119,12 @@ def page_context(app: Any, pagename: str, templatename: str, context: dict[str, 
         context["docstitle"] = ""  # its own title is the book's
     day = days(app).get(pagename)
     context["last_updated"] = f"{day.day} {day:%B %Y}" if day else None
+
+
+def _source(script: Any) -> str:
+    """What a script of a page says, or where it lies, with MathJax written in one way."""
+    said = f"{getattr(script, 'filename', script)} {getattr(script, 'attributes', {}).get('body', '')}"
+    return said.replace("mathjax/", "MathJax/")
 
 
 def days(app: Any) -> dict[str, date]:

@@ -20,7 +20,8 @@ DOT = (
     "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg=="
 )
 SIGN = "mask-image: linear-gradient(to right, #000, transparent)"
-MATHJAX = '<script>window.MathJax = {options: {enableMenu: false}}</script><script defer src="mathjax/tex-chtml-full.js"></script>'
+MATHJAX = """<script>window.MathJax = {options: {enableMenu: false}}</script>
+<script defer src="mathjax/tex-chtml-full.js"></script>"""
 GOOD = f"""{MATHJAX}
 <p style="color: #222">Text with <code>code</code>, <a style="color: #0645ad" href="#here">a link</a> and
 <span class="math">\\(\\nabla_\\theta J\\)</span>.</p><h2 id="here">Here</h2>

@@ -10,9 +10,11 @@ from types import ModuleType, SimpleNamespace
 
 import pytest
 import yaml
+from fontTools.ttLib import TTFont
 
 from tests.notebooks import miniature
 from tools import chromium, contents
+from tools.icons import FONTS
 
 from .conftest import ROOT, executable
 
@@ -75,7 +77,18 @@ def test_mathjax_has_its_licence_and_every_font_it_asks_for() -> None:
 def test_our_styles_and_scripts_name_no_other_host() -> None:
     for name in ("custom.css", "custom.js", "search.js", "logo.svg", "favicon.svg"):
         text = (BOOK / "static" / name).read_text(encoding="utf-8").replace("http://www.w3.org/2000/svg", "")
-        assert not re.search(r"https?:|url\(|@import", text), name
+        assert not re.search(r"https?:|url\((?!\"icons/)|@import", text), name
+
+
+def test_icons_are_there_under_a_name_of_their_own() -> None:
+    """Their licence keeps the name of the font for the whole one."""
+    style = (BOOK / "static" / "custom.css").read_text(encoding="utf-8")
+    for name, (_, icons) in FONTS.items():
+        font = TTFont(BOOK / "static" / "icons" / f"{name}.woff")
+        assert set(font.getBestCmap()) == set(icons.values())
+        assert font["name"].getDebugName(1) == "Book Icons"
+        assert f'url("icons/{name}.woff")' in style
+    assert "Open Font License" in (BOOK / "static" / "icons" / "LICENSE").read_text(encoding="utf-8")
 
 
 def test_config_is_what_the_tests_rely_on() -> None:

@@ -61,7 +61,8 @@ def _look(page: Page, traffic: checks.Traffic, address: str, built: Path, name: 
     formulas = page.locator("mjx-container").count()
     visit.kind = "chapter" if name in NOTEBOOKS else "formulas" if formulas else "text"
     visit.weight = checks.weight(traffic.requests, built)
-    visit.faults["idle script"] = [u for u in traffic.requests if "mathjax" in u and not formulas]
+    visit.faults["idle load"] = [u for u in traffic.requests if "mathjax" in u and not formulas]
+    visit.faults["idle load"] += [u for u in traffic.requests if re.search(r"fontawesome|searchindex|/fa-", u)]
     visit.faults["boxed formulas"] = checks.boxed_formulas(page)
     visit.faults["cut code"] = checks.cut_code(page)
     visit.faults["formulas"] = checks.broken_formulas(page)
@@ -103,7 +104,7 @@ KINDS = {
     "boxed formulas": "has formulas in a line with a scroll bar or a stop of the Tab key",
     "cut code": "has code wider than its box on a desktop",
     "scrolls unseen": "has boxes on a phone that scroll without a sign, or out of the keyboard's reach",
-    "idle script": "loads MathJax without a formula",
+    "idle load": "loads MathJax without a formula, whole fonts of icons, or the search's index",
     "alts": "has pictures without an alt text of their own",
     "wide on a desktop": "is wider than a desktop's window",
     "wide on a phone": "is wider than a phone's window",
