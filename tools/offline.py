@@ -123,7 +123,7 @@ article.bd-article { break-before: page; max-width: none; }
 .bd-article :is(h1, h2, h3, h4) { padding-top: 1rem; margin-top: .6rem; }
 .offline-label { font-weight: 700; margin: 1rem 0 .3rem; break-after: avoid; }
 .offline-cover { text-align: center; padding-top: 50mm; }
-.offline-cover h1 { font-size: 2.6rem; }
+.offline-cover h1 { font-size: 2rem; white-space: nowrap; }
 .offline-contents { break-before: page; }
 .offline-contents li { list-style: none; margin: .25rem 0; }
 .offline-contents p { font-weight: 700; margin: 1rem 0 .3rem; }

@@ -4,7 +4,7 @@
 
 const BookSearch = (() => {
   const TITLE = 12, HEADING = 4, ALSO = 6, CODE = 0.4, PHRASE = 2.5, HALF = 8; // weights; HALF: half of what a word can give
-  const ASIDE = { glossary: 0.55, notation: 0.7, bibliography: 0.5, errata: 0.5, teachers: 0.6, scoreboard: 0.8, intro: 0.8 };
+  const ASIDE = { api: 0.25, glossary: 0.55, notation: 0.7, bibliography: 0.5, errata: 0.5, teachers: 0.6, scoreboard: 0.8, intro: 0.8 };
   const REFERENCE = 0.25; // pages of names: the chapters come first, unless a name is spelled
   const IDLE = new Set("a an and any are as at be but by can do does for from get has have how i if in into is it its make me my need no not of off on or our should so such than that the their then there these they this to use was we what when where which who why will with would you your".split(" "));
   const stems = new Map(), stemmer = new Stemmer();

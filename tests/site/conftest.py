@@ -70,10 +70,13 @@ def build(tmp_path_factory: pytest.TempPathFactory) -> Build:
             time.sleep(0.5)
         known = json.loads(report.read_text(encoding="utf-8"))
         return Build(Path(known["html"]), known["status"], known["lines"])
-    made = render(tmp_path_factory.mktemp("book"))
-    known = {"html": str(made.html), "status": made.status, "lines": made.lines}
-    (shared / "rendered.part").write_text(json.dumps(known), encoding="utf-8")
-    (shared / "rendered.part").rename(report)
+    made = Build(shared, 1, ["ERROR: the rendering was broken off"])
+    try:
+        made = render(tmp_path_factory.mktemp("book"))
+    finally:  # the others must not wait for what does not come
+        known = {"html": str(made.html), "status": made.status, "lines": made.lines}
+        (shared / "rendered.part").write_text(json.dumps(known), encoding="utf-8")
+        (shared / "rendered.part").rename(report)
     return made
 
 

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 PAGES = contents.pages()
 CHAPTERS = [path.relative_to(contents.ROOT).with_suffix("").as_posix() for path in contents.notebooks()]
 TEXTS = ["book/map", "book/scoreboard", "book/glossary", "book/bibliography"]
+TEXTS += [page for page in PAGES if page.startswith("book/api/")][:1]  # where the reference has more than one page
 KINDS = ["index", "search", "genindex", "404", CHAPTERS[5], *TEXTS]
 WIDTHS = {"phone": 390, "tablet": 820, "desktop": 1280}
 
