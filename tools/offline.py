@@ -40,7 +40,8 @@ STAMP = (2000, 1, 1, 0, 0, 0)  # the zip of the same pages is the same file
 
 def chapter(html: str, page: str, pages: list[str], public: str) -> Tag:
     """The article of a page whose anchors cannot meet another page's, and whose secrets stand at its end."""
-    article = BeautifulSoup(html, "html.parser").select_one("article.bd-article")
+    body = html[max(0, html.find("<article")) : html.rfind("</article>") + len("</article>")]  # the rest takes long
+    article = BeautifulSoup(body, "html.parser").select_one("article.bd-article")
     if article is None:
         raise ValueError(f"{page} has no article: has the theme changed? See tools/offline.py")
     for node in article.select(GONE):
@@ -149,7 +150,7 @@ def book(html: Path = HTML) -> str:
     from metarl_lite import __version__
 
     pages = [page for page in contents.pages() if not LEFT_OUT.fullmatch(page)]
-    first = BeautifulSoup((html / f"{pages[0]}.html").read_text(encoding="utf-8"), "html.parser")
+    first = BeautifulSoup(_read(html, pages[0]).partition("</head>")[0], "html.parser")
     canonical = first.find("link", rel="canonical")
     public, title = str(canonical["href"]) if isinstance(canonical, Tag) else "", first.title.get_text(strip=True)
     chapters = {page: chapter(_read(html, page), page, pages, public) for page in pages}
@@ -159,7 +160,7 @@ def book(html: Path = HTML) -> str:
         shown = [page for page in files if page in chapters]
         links = [f'<a href="#{anchor(page)}">{_title(chapters[page])}</a>' for page in shown]
         rows += [f"<ul>{''.join(f'<li>{link}</li>' for link in links)}</ul>"]
-    formulas = BeautifulSoup(_read(html, next(p for p in pages if "/06" in p)), "html.parser")
+    formulas = BeautifulSoup(_read(html, next(p for p in pages if "/06" in p)).partition("</head>")[0], "html.parser")
     scripts = [s for s in formulas.find_all("script") if "MathJax" in s.get_text() or "mathjax" in s.get("src", "")]
     links = "".join(str(link) for link in first.find_all("link", rel="stylesheet"))
     cover = f"<h1>{title}</h1><p>Version {__version__}</p><p>{public}</p><p>Text and figures: CC BY 4.0. Code: MIT.</p>"

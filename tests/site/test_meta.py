@@ -31,7 +31,7 @@ class Head(HTMLParser):
         super().__init__()
         self.metas: dict[str, list[str]] = {}
         self.links: dict[str, list[str]] = {}
-        self.feed(text)
+        self.feed(text.partition("</head>")[0])
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         given = {name: value or "" for name, value in attrs}
