@@ -51,6 +51,8 @@ def load(path: str | os.PathLike[str]) -> Params:
         raise ValueError(
             f"{str(path)!r} cannot be read: {error.strerror}. Choose another file."
         ) from error
+    except MemoryError:
+        raise
     except Exception as error:
         raise ValueError(
             f"{str(path)!r} is not a whole safetensors file ({error}); it may be "

@@ -153,6 +153,16 @@ def test_a_truncated_file_is_named(tmp_path: Path) -> None:
         load(path)
 
 
+def test_want_of_memory_is_no_fault_of_the_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def greedy(content: bytes) -> Any:
+        raise MemoryError("its own")
+
+    save({"w": torch.ones(1)}, tmp_path / "a.safetensors")
+    monkeypatch.setattr("metarl_lite.checkpoint.parse", greedy)
+    with pytest.raises(MemoryError, match="its own"):
+        load(tmp_path / "a.safetensors")
+
+
 def test_a_missing_file_is_named(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"no file .*b\.safetensors"):
         load(tmp_path / "b.safetensors")

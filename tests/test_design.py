@@ -24,7 +24,7 @@ FLOORS = [
     "tasks: base finite promises door bandits two_step tabular navigation physics families "
     "gym_door gym_actions gym_copies gym_rehearsal gym_tasks gym_rendering gym_handshake gym_env gym_vector gym checks",
     "oracles: bandits gittins bayes tabular posterior navigation grid two_step meta_gradient supports estimators",
-    "policies: layers distributions base mlp through_time gru keyed belief seat player",
+    "policies: layers distributions base mlp through_time gru keyed belief wrapped seat player",
     "returns rollout losses optim",
     "checkpoint state training",
     "algorithms: configs footprint inner relatives outer maml actor_critic rl2",

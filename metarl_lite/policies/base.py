@@ -15,6 +15,8 @@ from torch import Tensor
 from ..given import as_params, check_dtype, counts
 from ..rng import normal, uniform
 from ..tasks.base import TaskDistribution, check_kind, check_like, described, digest
+from ..tasks.finite import FiniteTasks
+from ..tasks.gym_tasks import GymTasks
 from ..tasks.promises import check_members
 from ..types import Params
 from .distributions import (
@@ -50,6 +52,9 @@ class Policy:
         dtype: of parameters and computation.
     """
 
+    #: Whether it was made for a family of `GymTasks`; None: of parameters alone.
+    _through_gym: bool | None = None
+
     def __init__(
         self,
         observation_size: int,
@@ -79,6 +84,8 @@ class Policy:
         policy: Self = network(
             tasks.observation_size, tasks.action_size, gen, **options
         )
+        family = tasks.tasks if isinstance(tasks, FiniteTasks) else tasks
+        policy._through_gym = isinstance(family, GymTasks)
         return policy
 
     def params(self) -> Params:
@@ -126,7 +133,7 @@ class Policy:
 
     def identity(self) -> dict[str, Any]:
         """What sets this policy apart from others, JSON-able: its class, its options, a digest of its parameters."""
-        described_here = described(self, apart=("_params",))
+        described_here = described(self, apart=("_params", "_through_gym"))
         return described_here | {"parameters": digest(self._params)}
 
     def noise(self, shape: tuple[int, ...], gen: torch.Generator) -> Tensor:

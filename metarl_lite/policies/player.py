@@ -251,6 +251,8 @@ def player(
     params: Params | None = None,
     env: Environment | None = None,
     gen: torch.Generator | None = None,
+    *,
+    through_gym: bool | None = None,
 ) -> Player:
     """Makes a trained policy ready to play in a loop of your own, in any world of the form of gymnasium's::
 
@@ -268,18 +270,22 @@ def player(
         params: its parameters, if not its own: those of one task, `{name: p[0] for name, p in adapted.items()}`, or of
             an `MLPPolicy` one set for each world of a batch, `[N, ...]`.
         env: the environment, if it is gymnasium's, single or a vector. Then observations and actions are brought to its
-            spaces (one-hot, flat; clipped to its box), and where a vector, or the wrapper `Autoreset`, begins anew by
-            itself, one step after an end, the memory sleeps through that step. Without it they are the policy's own
-            numbers. In one of our environments the policy's actions are in its family's units (the pendulum's 2 N m
-            are 1 in its box), under gymnasium's `ClipAction` and `RescaleAction`, too. A policy that was trained on
-            such an environment through `GymTasks` acts in the numbers of the box instead, and cannot be told from the
-            others: play it without `env`, in a single environment or in a vector of `AutoresetMode.SAME_STEP`.
+            spaces as by `GymTasks` (one-hot, flat, nested ones too; a lopsided box is [-1, 1]; clipped), and where a
+            vector, or the wrapper `Autoreset`, begins anew by itself, one step after an end, the memory sleeps through
+            that step. Without it they are the policy's own numbers. In one of our environments they are in its family's
+            units (the pendulum's 2 N m are 1 in its box), actions under `ClipAction` and `RescaleAction`, too, and
+            observations, of a policy made `for_tasks`, under `RescaleObservation`; others change them with a warning.
         gen: draws the actions; one with the seed 0 unless given.
+        through_gym: whether the policy was trained through `GymTasks` on `env`, though one of our environments is
+            inside: then all is as on `GymTasks`. A policy made `for_tasks` knows; of one made `from_params` nothing is
+            known, and if this is not said, its actions are in the family's units, and it sees what `env` shows.
 
     Raises:
         ValueError: for parameters of another network, or an environment whose spaces are not the policy's, or whose
             wrappers change the actions in a way that cannot be followed back.
     """
+    if through_gym is not None and truth(through_gym) is None:
+        raise ValueError(f"through_gym = {through_gym!r}: True or False is needed.")
     if isinstance(policy, type):
         check_kind(Policy, policy=policy)
     if not isinstance(policy, MLPPolicy | GRUPolicy):
@@ -288,7 +294,7 @@ def player(
             "is needed here."
         )
     given = policy.params() if params is None else as_params(params, "policy.params()")
-    seat = Seat(policy, env)
+    seat = Seat(policy, env, truth(through_gym))
     if isinstance(policy, MLPPolicy):
         return ReflexPlayer(policy, given, seat, gen)
     return MemoryPlayer(policy, given, seat, gen)

@@ -27,4 +27,6 @@ def actor(name: str) -> GRUPolicy | MLPPolicy:
         raise ValueError(f"no trained agent {name!r}; known are {known}.")
     params = load(WEIGHTS / f"{name}.safetensors")
     kind = MLPPolicy if "w0" in params else GRUPolicy
-    return kind.from_params(params)
+    policy = kind.from_params(params)
+    policy._through_gym = False  # all of them were trained on our own families
+    return policy

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import warnings
+
 import torch
 from torch import Tensor
 
@@ -9,9 +11,13 @@ from ..rng import generator
 from ..types import Task
 from .base import TaskDistribution, check_like, index_task
 from .door import check_batch
-from .finite import is_pure
+from .finite import FiniteTasks, is_pure
 from .gym_env import spaces
 from .promises import Asked, check_members, check_signatures
+
+DRAWN = 32  # tasks in a draw, so that two kinds of them are as good as never alike
+TRIED = 256  # tasks that are played next to each other
+KEPT = 2**22  # numbers of their observations
 
 
 def check_family(tasks: TaskDistribution, seed: int = 0) -> None:
@@ -22,6 +28,10 @@ def check_family(tasks: TaskDistribution, seed: int = 0) -> None:
     and nothing else; methods that keep any leading dimensions, change no argument and give the same once more; rows
     of a batch that do not depend on each other; and whole episodes that end only where they may and stay finite and
     within their bounds.
+
+    There is a warning where all tasks are the same, and where many of them play alike, observations, rewards and ends,
+    whatever is done: where `step` does not read the task, say, or `reset` draws a goal of its own. Not noticed is a
+    leaf that nothing reads beside others that count, and a reset that moves the goal of the task that it is given.
 
     A family that holds state (it has a method `begin`, as `GymTasks` does) is not asked to be pure.
 
@@ -42,17 +52,13 @@ def check_family(tasks: TaskDistribution, seed: int = 0) -> None:
         pair = tasks.sample(2, generator(seed))
         spread = {name: leaf.unsqueeze(1) for name, leaf in pair.items()}
         for task, lead in ((tasks.default_task(), ()), (pair, (2,)), (spread, (2, 3))):
-            habits = Asked(tasks, task, lead).habits(generator(seed))
-            for what, right in habits.items():
-                raise ValueError(
-                    f"{type(tasks).__name__} gives the {what} in another type than "
-                    f"{right}. rollout and trial convert it; give it in that type."
-                )
+            _check_types(tasks, task, lead, seed)
     together = _play(tasks, 4, seed)
     if is_pure(tasks):
         _check_bounds(tasks, together["observe"])
         for row in range(4):
             _check_alone(tasks, together, _play(tasks, 4, seed, row), row)
+        _tell_alike(tasks, seed)
 
 
 def _check_sample(tasks: TaskDistribution, seed: int) -> None:
@@ -73,6 +79,80 @@ def _check_sample(tasks: TaskDistribution, seed: int) -> None:
         raise ValueError(
             f"{kind}.sample draws from torch's global state: pass generator=gen."
         )
+    _check_draws(tasks, seed)
+
+
+def _check_draws(tasks: TaskDistribution, seed: int) -> None:
+    """Tasks that are drawn one by one; a warning where there is only one."""
+    draws = [tasks.sample(DRAWN, generator(seed + k)) for k in range(3)]
+    if any(bool((x != x[:1]).any()) for draw in draws for x in draw.values()):
+        return
+    kind = type(tasks).__name__
+    if any(not torch.equal(x, draws[0][n]) for draw in draws for n, x in draw.items()):
+        raise ValueError(
+            f"{kind}.sample({DRAWN}, gen) gives one task {DRAWN} times: draw each of "
+            "them by itself, as in metarl_lite.rng.uniform((num_tasks,), gen, dtype)."
+        )
+    if tasks.task_shape and not isinstance(tasks, FiniteTasks):
+        warnings.warn(
+            f"{kind}.sample gives the same task each time: there is nothing to adapt "
+            "to. Draw it from gen; if one task is all that is meant, all is well.",
+            stacklevel=4,
+        )
+
+
+def _check_types(
+    tasks: TaskDistribution, task: Task, lead: tuple[int, ...], seed: int
+) -> None:
+    """Refuses numbers of another type than promised, by what is to blame: the method, or a leaf of the task."""
+    habits = Asked(tasks, task, lead).habits(generator(seed))
+    if not habits:
+        return
+    what, right = next(iter(habits.items()))
+    kind, other = type(tasks).__name__, dict(task)
+    for name, leaf in task.items():
+        if leaf.is_floating_point() and leaf.dtype != tasks.dtype:
+            other[name] = leaf.to(tasks.dtype)
+            if what not in Asked(tasks, other, lead).habits(generator(seed)):
+                raise ValueError(
+                    f"{kind}.{'sample' if lead else 'default_task'} gives the leaf "
+                    f"{name!r} in {leaf.dtype}, and so the {what} comes in another "
+                    f"type than {right}: give the leaf in {tasks.dtype}, the family's."
+                )
+    raise ValueError(
+        f"{kind} gives the {what} in another type than {right}. rollout and trial "
+        "convert it; give it in that type."
+    )
+
+
+def _tell_alike(tasks: TaskDistribution, seed: int) -> None:
+    """Warns where it makes no difference which task is played, all else being the same."""
+    gen, count = generator(seed), max(4, min(TRIED, KEPT // tasks.observation_size))
+    task = tasks.sample(count, gen)
+    # each row has its neighbour's task instead, at the same place of the batch
+    other = {name: leaf.roll(1, 0) for name, leaf in task.items()}
+    if all(torch.equal(leaf, other[name]) for name, leaf in task.items()):
+        return
+    first, alive = tasks.draw_reset((count,), gen), torch.ones(count, dtype=torch.bool)
+    one, two = tasks.reset(task, first), tasks.reset(other, first)
+    for _ in range(tasks.horizon):
+        if not torch.equal(tasks.observe(task, one), tasks.observe(other, two)):
+            return
+        action, noise = _actions(tasks, (count,), gen), tasks.draw((count,), gen)
+        one, reward, ended = _moved(tasks, task, one, action, noise, alive)
+        two, *others = _moved(tasks, other, two, action, noise, alive)
+        if not (torch.equal(reward, others[0]) and torch.equal(ended, others[1])):
+            return
+        alive = alive & ~ended
+    if torch.equal(tasks.observe(task, one), tasks.observe(other, two)):
+        warnings.warn(
+            f"{type(tasks).__name__} plays {count} tasks like others, to the bit, for "
+            f"{tasks.horizon} steps with the same chance and actions: do reset, step "
+            "and observe read the task that they are given, and does reset draw none "
+            "of its own? If a task shows only later, as where a goal is reached, all "
+            "is well.",
+            stacklevel=3,
+        )
 
 
 Episodes = dict[str, Tensor]
@@ -89,12 +169,7 @@ def _play(
         tasks.draw((count, tasks.horizon), gen),
     )
     shape = (count, tasks.horizon)
-    if tasks.discrete:
-        actions = torch.randint(tasks.action_size, shape, generator=gen)
-    else:
-        wide = (*shape, tasks.action_size)
-        actions = 2 * tasks.action_scale * torch.randn(wide, generator=gen)
-        actions = actions.to(tasks.dtype)
+    actions = _actions(tasks, shape, gen)
     if row is not None:
         part = slice(row, row + 1)
         task = index_task(task, part)
@@ -104,10 +179,11 @@ def _play(
     alive, steps = torch.ones(len(first), dtype=torch.bool), []
     for t in range(tasks.horizon):
         seen = tasks.observe(task, state)
-        after, reward, ended = tasks.step(task, state, actions[:, t], noise[:, t])
-        steps.append((seen, reward.masked_fill(~alive, 0), alive, ended & alive))
-        running = alive.reshape(-1, *(1,) * (after.ndim - 1))
-        state, alive = torch.where(running, after, state), alive & ~ended
+        state, reward, ended = _moved(
+            tasks, task, state, actions[:, t], noise[:, t], alive
+        )
+        steps.append((seen, reward, alive, ended))
+        alive = alive & ~ended
     last = tasks.observe(task, state)
     seen, reward, was, ended = (
         torch.stack(s, 1).unsqueeze(1) for s in zip(*steps, strict=True)
@@ -117,6 +193,31 @@ def _play(
     )
     seen = torch.cat([seen, last[:, None, None]], 2)
     return {"observe": seen, "step (reward)": reward, "step (terminated)": ended}
+
+
+def _actions(
+    tasks: TaskDistribution, shape: tuple[int, ...], gen: torch.Generator
+) -> Tensor:
+    """Actions at random, wider than those of a policy that has not learned."""
+    if tasks.discrete:
+        return torch.randint(tasks.action_size, shape, generator=gen)
+    actions = torch.randn((*shape, tasks.action_size), generator=gen)
+    return (2 * tasks.action_scale * actions).to(tasks.dtype)
+
+
+def _moved(
+    tasks: TaskDistribution,
+    task: Task,
+    state: Tensor,
+    action: Tensor,
+    noise: Tensor,
+    alive: Tensor,
+) -> tuple[Tensor, Tensor, Tensor]:
+    """A step of those that are alive: the next state, what is paid, and whom it ends."""
+    after, reward, ended = tasks.step(task, state, action, noise)
+    running = alive.reshape(-1, *(1,) * (after.ndim - 1))
+    state = torch.where(running, after, state)
+    return state, reward.masked_fill(~alive, 0), ended & alive
 
 
 def _check_bounds(tasks: TaskDistribution, seen: Tensor) -> None:

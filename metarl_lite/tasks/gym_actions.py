@@ -10,18 +10,24 @@ from gymnasium import spaces
 
 from .gym_door import Array, check_holds
 
-MOST_CHOICES = (
-    4096  # of an action that is made of several; a policy has an output for each
-)
+MOST_COMBINATIONS = 4096  # of an action that is made of several
+MOST_CHOICES = 2**24  # what the chance of float32 can tell apart
+OPEN = 4  # how wide a coordinate without an end counts: its first deviation is 1
 
 
 class Actions:
     """What a policy chooses, as an action of the space; one choice stands for a combination of several.
 
+    A policy's first actions lie around 0, and two standard deviations of them cover a box. A box around 0 whose sides
+    are all alike is taken in its own numbers. Any other is, for the policy, [-1, 1] in each coordinate, as
+    `gymnasium.wrappers.RescaleAction(env, -1, 1)` makes it: 0 is its middle. Of a coordinate with one end that is the
+    4 next to it, of one with none [-2, 2]. An action beyond the box is clipped; where it holds integers, the nearest
+    is taken.
+
     Attributes:
         discrete: whether the policy chooses among finitely many.
         size: how many, or the coordinates of a box.
-        scale: of a box, a quarter of its mean width: the first actions' standard deviation.
+        scale: of a box, the first actions' standard deviation in the policy's numbers.
 
     Raises:
         ValueError: for a space of which a policy with one output layer cannot choose, naming a wrapper.
@@ -34,8 +40,7 @@ class Actions:
         self.counts = _counts(space)
         if isinstance(space, spaces.Box):
             self.size = int(np.prod(space.shape))
-            width = float(np.mean(space.high - space.low))
-            self.scale = width / 4 if np.isfinite(width) else 1.0
+            self.scale, self.middle, self.half = _units(space)
         elif self.counts is None:
             raise ValueError(
                 f"the action space is {space}; GymTasks takes Box and Discrete, "
@@ -43,28 +48,77 @@ class Actions:
             )
         else:
             self.size = math.prod(self.counts)
-            if len(self.counts) > 1 and self.size > MOST_CHOICES:
-                raise ValueError(
-                    f"the action space {space} has more than {MOST_CHOICES} "
-                    "combinations, and a policy would have an output for each of them. "
-                    "Leave some out: gymnasium.wrappers.TransformAction(env, lambda a: "
-                    "chosen[a], gymnasium.spaces.Discrete(len(chosen)))."
-                )
+            _check_number(space, self.size, len(self.counts) > 1)
 
     def given(self, action: Array) -> Any:
         """A policy's action, as the environment takes it."""
-        space = self.space
+        if isinstance(self.space, spaces.Discrete):
+            return int(action) + int(self.space.start)
+        return self.each(np.asarray(action)[None])[0, ...]
+
+    def each(self, actions: Array) -> Array:
+        """Several actions of a policy, `[B, A]` or `[B]`, as points of the space, `[B, ...]`."""
+        space, count = self.space, len(actions)
         if isinstance(space, spaces.Box):
             # `rollout` reports what is not finite
-            finite = np.nan_to_num(action.reshape(space.shape))
-            return np.clip(finite, space.low, space.high).astype(space.dtype)
+            finite = np.nan_to_num(actions.reshape(count, *space.shape))
+            if self.middle is not None:
+                with np.errstate(over="ignore"):  # infinity will be clipped
+                    finite = self.middle + self.half * finite
+            return _inside(space, finite)
         if isinstance(space, spaces.Discrete):
-            return int(action) + int(space.start)
+            return actions + int(space.start)
         assert self.counts is not None
-        places = np.unravel_index(int(action), self.counts)
-        choices = np.stack(places).reshape(space.shape)
+        places = np.unravel_index(actions, self.counts)
+        choices = np.stack(places, -1).reshape(count, *space.shape)
         start = space.start if isinstance(space, spaces.MultiDiscrete) else 0
         return (choices + start).astype(space.dtype)
+
+
+def _units(box: spaces.Box) -> tuple[float, Array | None, Array | None]:
+    """The first scale; middle and half the width of a box, or None twice where its numbers are the policy's."""
+    low, high = _ends(box)
+    first, last = low.astype(np.float64), high.astype(np.float64)
+    middle, half = (first + last) / 2, (last - first) / 2
+    if not middle.any() and half.min() == half.max() > 0:
+        width = float(np.mean(high - low))
+        return width / 4, None, None
+    return 0.5, middle, half
+
+
+def _ends(box: spaces.Box) -> tuple[Array, Array]:
+    """Where a box begins and ends, without infinity; the numbers next to a type's greatest are no ends either."""
+    kind = box.dtype if box.dtype.kind == "f" else np.dtype(np.float64)
+    low, high = box.low.astype(kind), box.high.astype(kind)
+    far = float(np.finfo(str(kind)).max) / 2
+    below, above = box.bounded_below & (low > -far), box.bounded_above & (high < far)
+    first = np.where(below, low, np.where(above, high - OPEN, -OPEN / 2))
+    last = np.where(above, high, np.where(below, low + OPEN, OPEN / 2))
+    return first.astype(kind), last.astype(kind)
+
+
+def _inside(box: spaces.Box, numbers: Array) -> Array:
+    """The point of a box next to these numbers; integers are rounded."""
+    if box.dtype.kind == "f":
+        return np.clip(numbers, box.low, box.high).astype(box.dtype)
+    whole = np.rint(numbers.astype(np.float64))
+    with np.errstate(invalid="ignore"):  # beyond the type, and replaced
+        found = whole.astype(box.dtype)
+    found = np.where(whole <= box.low, box.low, found)
+    return np.where(whole >= box.high, box.high, found).astype(box.dtype)
+
+
+def _check_number(space: Any, number: int, several: bool) -> None:
+    """Refuses more choices than a policy can have outputs for, or than its chance can tell apart."""
+    most = MOST_COMBINATIONS if several else MOST_CHOICES
+    if number > most:
+        raise ValueError(
+            f"the action space {space} has more than {most} "
+            f"{'combinations' if several else 'choices'}, and a policy would have an "
+            "output for each of them. Leave some out: "
+            "gymnasium.wrappers.TransformAction(env, lambda a: chosen[a], "
+            "gymnasium.spaces.Discrete(len(chosen)))."
+        )
 
 
 def _counts(space: Any) -> tuple[int, ...] | None:

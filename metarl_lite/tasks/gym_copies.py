@@ -19,7 +19,8 @@ import gymnasium
 import numpy as np
 import torch
 
-from .gym_door import Array, as_reset, as_step
+from ..types import Task
+from .gym_door import Array, as_reset, as_step, plain
 
 Environment = gymnasium.Env[Any, Any]
 SetTask = Callable[[Environment, dict[str, Any]], None]
@@ -201,6 +202,24 @@ def spaces_of(env: Environment) -> dict[str, Any]:
 def as_values(task: dict[str, Array]) -> dict[str, Any]:
     """A number for a scalar leaf, and else an array that the environment may keep."""
     return {name: v.copy() if v.ndim else v.item() for name, v in task.items()}
+
+
+def as_default(task: Any) -> Task:
+    """A default task with tensors as leaves; refuses what is none."""
+    try:
+        return {
+            name: torch.as_tensor(leaf).detach().clone() for name, leaf in task.items()
+        }
+    except (AttributeError, TypeError, ValueError, RuntimeError):
+        raise ValueError(
+            f"default_task = {task!r}: a dict of tensors or numbers is needed, such as "
+            "{'length': torch.tensor(0.5)}."
+        ) from None
+
+
+def arrays(task: Task) -> dict[str, Array]:
+    """The leaves of a task, or of many, as arrays."""
+    return {name: plain(leaf).numpy() for name, leaf in task.items()}
 
 
 def same(one: Any, two: Any) -> bool:

@@ -7,6 +7,8 @@ words that `GymTasks` completes with the environment, the task, the episode and 
 from __future__ import annotations
 
 import math
+import warnings
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -16,6 +18,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from ..given import number
+from ..ram import check_memory
 
 Array = NDArray[Any]
 LARGEST = torch.finfo(torch.float64).max
@@ -95,7 +98,8 @@ class Observations:
         most: the greatest number that the family's type holds.
 
     Raises:
-        ValueError: for a space that is neither Box, Discrete, MultiDiscrete nor MultiBinary, or holds nothing.
+        ValueError: for a space that is neither Box, Discrete, MultiDiscrete nor MultiBinary, holds nothing, or more
+            than there is memory for.
     """
 
     def __init__(self, space: Any, dtype: torch.dtype = torch.float32) -> None:
@@ -114,11 +118,14 @@ class Observations:
                 f"the observation space is {space}; GymTasks takes Box and Discrete, "
                 f"MultiDiscrete and MultiBinary. {advice}."
             )
-        self.space, self.dtype = space, dtype
+        self.space: Any = space
+        self.dtype = dtype
         self.most = torch.finfo(dtype).max
         check_holds("observation", space)
         self.size = int(spaces.flatdim(space))
+        self.check_room(2, "one observation")
         self.shape = tuple(space.shape or ())
+        self.ends = _ends(space)
         self.single = int(np.prod(self.shape)) == 1
         # what may stand for a number of this space without loss of meaning
         self.kinds = (
@@ -152,6 +159,51 @@ class Observations:
                 f"its observation_space is {self.space}",
             )
         return np.asarray(spaces.flatten(self.space, choice))
+
+    def look(self, name: str, states: Array, where: Callable[[int], str]) -> None:
+        """Warns once of a number beyond its box; `states` are vectors and, beside each, its copy and ticket."""
+        if self.ends is None:
+            return
+        numbers, (low, high) = states[:, :-2], self.ends
+        outside = ((numbers < low) | (numbers > high)) & np.isfinite(numbers)
+        if not outside.any():
+            return
+        i, k = np.argwhere(outside)[0].tolist()
+        low, high = (ends.flat[k] for ends in (self.space.low, self.space.high))
+        self.ends = None
+        warnings.warn(
+            f"the environment {name} gave {numbers[i, k]} as number {k} of an "
+            f"observation to {where(i)}, and its observation_space says "
+            f"{low} to {high}. Such numbers are taken as "
+            "they are, and this is said once: if it should not be so, look at its step, "
+            "or clip in a wrapper; if it should, widen the space.",
+            stacklevel=4,
+        )
+
+    def check_room(self, vectors: int, what: str) -> None:
+        """Refuses observations of which there is no memory for so many vectors."""
+        space, less, box = self.space, "LESS", "SPACE), where SPACE is a smaller Box."
+        if isinstance(space, spaces.Discrete):  # one-hot, where one number tells it
+            less = f"numpy.float32([(o - {space.start}) / {space.n}])"
+            box = "gymnasium.spaces.Box(0, 1, (1,)))."
+        check_memory(
+            8 * vectors * self.size,
+            f"{what} of {space}, a vector of {self.size} numbers,",
+            "wrap the environment in gymnasium.wrappers.TransformObservation(env, "
+            f"lambda o: {less}, {box}",
+        )
+
+
+def _ends(space: Any) -> tuple[Array, Array] | None:
+    """What the numbers of a box do not pass, a rounding error apart; None where nothing is to be looked at."""
+    if not isinstance(space, spaces.Box):
+        return None
+    low, high = (x.reshape(-1).astype(np.float64) for x in (space.low, space.high))
+    if space.dtype.kind == "f":
+        size = np.nan_to_num(np.abs([low, high]), posinf=0).max(0)
+        error = float(np.finfo(space.low.dtype).eps) * size
+        low, high = low - error, high + error
+    return (low, high) if np.isfinite([low, high]).any() else None
 
 
 def check_holds(what: str, space: Any) -> None:

@@ -15,6 +15,7 @@ Actions: integers, or a box of plus and minus the family's `action_limit`. Where
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from typing import Any
 
 import gymnasium
@@ -256,11 +257,17 @@ def as_seed(seed: Any) -> int | None:
 
 def as_options(options: dict[str, Any] | None, known: set[str]) -> dict[str, Any]:
     """The options of a reset, none of them unknown."""
+    if not isinstance(options, Mapping | None):
+        raise ValueError(
+            f"options = {options!r}: a dict is needed, such as "
+            "options={'task': env.unwrapped.task}, or None."
+        )
     if options is not None and not set(options) <= known:
         raise ValueError(
-            f"options has the keys {sorted(options)}; reset knows {sorted(known)}."
+            f"options has the keys {sorted(options, key=str)}; reset knows "
+            f"{sorted(known)}."
         )
-    return options or {}
+    return dict(options or {})
 
 
 def as_array(observation: Tensor) -> Array:

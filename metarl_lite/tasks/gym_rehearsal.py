@@ -67,8 +67,10 @@ class Rehearsal:
         """Refuses an environment that does not repeat itself; the pool knows afterwards from what it draws.
 
         Raises:
-            ValueError: naming the first number that differs.
+            ValueError: naming the first number that differs; or if there is no memory for it.
         """
+        least = 5 * (min(REHEARSED, self.horizon) + 1)  # of the first task's plays
+        self.seen.check_room(least, f"to try {self.name}, with observations")
         first, second = self.pool[0], self.pool.another()
         spaces = _written(first)
         with untouched():
@@ -131,6 +133,8 @@ class Rehearsal:
                 yield {"observation": vector, "reward": reward, "end": copy.over}
                 if copy.over:
                     return
+        except MemoryError:
+            raise
         except Exception:
             yield FAILED
 
@@ -227,5 +231,7 @@ def _written(copy: Copy) -> bytes:
     """The spaces of a copy with the states of their chance; what cannot be written counts as never sampled."""
     try:
         return pickle.dumps(spaces_of(copy.env))
+    except MemoryError:
+        raise
     except Exception:
         return b""

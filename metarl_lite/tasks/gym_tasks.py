@@ -15,14 +15,21 @@ from ..rng import generator
 from ..types import Task
 from .base import TaskDistribution, check_positive, digest
 from .gym_actions import Actions
-from .gym_copies import Copy, Environment, Pool, SetTask, untouched
+from .gym_copies import (
+    Copy,
+    Environment,
+    Pool,
+    SetTask,
+    arrays,
+    as_default,
+    untouched,
+)
 from .gym_door import (
     Array,
     Observations,
     Refused,
     check_dtype,
     check_fits,
-    plain,
 )
 from .gym_rehearsal import SAMPLED, Rehearsal, check_reaches, check_takes_seed
 
@@ -38,14 +45,18 @@ class GymTasks(TaskDistribution):
     When the family is made, two copies play the default task and a few sampled ones with equal seeds, and an
     environment is refused that does not repeat itself (`Rehearsal` says what that cannot find); there is a warning if
     all of these tasks play alike. What an environment gives is looked at as it comes in, and refused with its name,
-    task, episode and step where it is not what gymnasium says: old ways to reset and step, an observation that is not
-    of its space, a reward that is no finite number. (Whether observations are finite is looked at in `rollout` and
-    `trial`.)
+    task, episode and step where it is not what gymnasium says: old ways to reset and step, an observation that has not
+    the shape and the kind of numbers of its space, or is none of its choices, a reward that is no finite number.
+    (Whether observations are finite is looked at in `rollout` and `trial`.) A number beyond the bounds of a box is
+    taken as it is, and the first one told by a warning: many environments overstep theirs a little. In float32,
+    1e9 and 1e9 + 1 are the same.
 
     The environment's own time limit counts as the horizon: an episode that it truncates before `horizon` has
-    ended, and nothing is expected after it. Continuous actions are clipped to the action space, observations
-    are flattened, and those that are choices one-hot. An action that is made of several choices (MultiDiscrete,
-    MultiBinary) is one choice among their combinations, in the order of `numpy.unravel_index`.
+    ended, and nothing is expected after it. Observations are flattened, and those that are choices one-hot. A box of
+    actions that is not around 0, or wider in some coordinates than in others, is [-1, 1] in each of them for the
+    policy; one with its sides alike has its own numbers; both are clipped (see `Actions`, which says what is done where
+    there is no end, or only integers). An action that is made of several choices (MultiDiscrete, MultiBinary) is one
+    choice among their combinations, in the order of `numpy.unravel_index`.
 
     Unlike other families this one is not pure, since the environments hold state: only the latest state can
     be stepped, and a reset ends all earlier episodes. An older state is refused.
@@ -63,9 +74,9 @@ class GymTasks(TaskDistribution):
         repeatable: whether the environment must repeat itself; False takes one that does not.
 
     Raises:
-        ValueError: for spaces that it does not take, with the wrapper that helps; a horizon that is neither given nor
-            registered; an environment that is no `gymnasium.Env`, or does not repeat itself; and a `set_task` that
-            does not reach it.
+        ValueError: for spaces that it does not take, or that are too large, with the wrapper that helps; a horizon that
+            is neither given nor registered; an environment that is no `gymnasium.Env`, or does not repeat itself; and a
+            `set_task` that does not reach it.
     """
 
     reset_noise_size = 2
@@ -161,6 +172,7 @@ class GymTasks(TaskDistribution):
             copy.ticket = self._ticket
             rows[i, -2:] = i, self._ticket
         self._pool.check_unmoved(self.name, before)
+        self._seen.look(self.name, rows, self._place(lead))
         return self._state(rows, lead).to(noise.device)
 
     def step(
@@ -189,6 +201,7 @@ class GymTasks(TaskDistribution):
                 row[-1] = copy.ticket = self._ticket
             ended[i] = copy.over
         self._pool.check_unmoved(self.name, before)
+        self._seen.look(self.name, rows, self._place(lead))
         return (
             self._state(rows, lead).to(device),
             torch.from_numpy(rewards).to(device, self.dtype).reshape(lead),
@@ -242,6 +255,8 @@ class GymTasks(TaskDistribution):
         try:
             with untouched():
                 some = arrays(self.sample(SAMPLED, generator(0)))
+        except MemoryError:
+            raise
         except Exception:
             return []
         return [{n: leaf[i] for n, leaf in some.items()} for i in range(SAMPLED)]
@@ -269,27 +284,13 @@ class GymTasks(TaskDistribution):
             f"{self._where(lead, i, t)}; {error.mend}."
         )
 
+    def _place(self, lead: torch.Size) -> Callable[[int], str]:
+        """Where each copy is, of the episodes that run now."""
+        return lambda i: self._where(lead, i, self._pool[i].steps - 1)
+
     def _where(self, lead: torch.Size, i: int, t: int) -> str:
         """Task, episode and step of a row; a reset comes before step 0."""
         place = [int(k) for k in np.unravel_index(i, tuple(lead))] if lead else [0]
         episode = place[1] if len(place) > 1 else self._episode
         when = f"at step {t}" if t >= 0 else "at its reset, before step 0"
         return f"task {place[0]} in episode {episode} {when}"
-
-
-def as_default(task: Any) -> Task:
-    """A default task with tensors as leaves; refuses what is none."""
-    try:
-        return {
-            name: torch.as_tensor(leaf).detach().clone() for name, leaf in task.items()
-        }
-    except (AttributeError, TypeError, ValueError, RuntimeError):
-        raise ValueError(
-            f"default_task = {task!r}: a dict of tensors or numbers is needed, such as "
-            "{'length': torch.tensor(0.5)}."
-        ) from None
-
-
-def arrays(task: Task) -> dict[str, Array]:
-    """The leaves of a task, or of many, as arrays."""
-    return {name: plain(leaf).numpy() for name, leaf in task.items()}

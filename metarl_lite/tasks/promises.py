@@ -193,6 +193,8 @@ class Asked:
         versions = {argument: tensor._version for argument, tensor in given.items()}
         try:
             one, two = method(task, *rest), method(task, *rest)
+        except MemoryError:
+            raise
         except Exception as error:
             shapes = ", ".join(f"{arg} {tuple(x.shape)}" for arg, x in given.items())
             raise ValueError(

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from metarl_lite.rng import generator
-from metarl_lite.tasks import FiniteTasks, GymTasks, check_family
+from metarl_lite.tasks import FiniteTasks, GridGoal, GymTasks, check_family
 from metarl_lite.types import Task
 
 from .families import SMALL
@@ -23,6 +23,17 @@ def test_the_packages_families_keep_what_is_promised(name: str) -> None:
         tasks = SMALL[name](dtype)
         check_family(tasks)
         check_family(FiniteTasks(tasks, tasks.sample(3, generator(0))))
+
+
+@pytest.mark.parametrize("seed", range(1, 6))
+@pytest.mark.parametrize("name", SMALL)
+def test_none_of_them_is_told_that_its_tasks_are_alike(name: str, seed: int) -> None:
+    """Also where a task shows only at a goal, and where a pool holds one task; a warning would be an error."""
+    tasks = SMALL[name](torch.float32)
+    check_family(tasks, seed)
+    check_family(FiniteTasks(tasks, tasks.sample(1, generator(seed))), seed)
+    if name == "grid-goal":
+        check_family(GridGoal(15, horizon=30), seed)
 
 
 def test_so_do_a_family_of_ones_own_and_one_of_environments() -> None:
@@ -102,3 +113,100 @@ def test_so_is_a_step_that_rollout_would_mend_or_refuse(change: Any, message: st
         return
     with pytest.raises(ValueError, match=message):
         check_family(stepping(change)())
+
+
+# --- Tasks that make no difference ------------------------------------------------------------------------------------
+
+
+def ignoring(self: Any, task: Task, state: Tensor, action: Tensor, noise: Tensor) -> Any:
+    return Own.step(self, {"goal": torch.zeros(())}, state, action, noise)
+
+
+def drawing(self: Any, task: Task, noise: Tensor) -> Tensor:
+    """A goal of its own beside the place."""
+    return torch.cat([0.1 * noise, noise], -1)
+
+
+def own_goal(self: Any, task: Task, state: Tensor, action: Tensor, noise: Tensor) -> Any:
+    place, reward, ended = Own.step(self, {"goal": state[..., 1]}, state[..., :1], action, noise)
+    return torch.cat([place, state[..., 1:]], -1), reward, ended
+
+
+OWN_GOAL = {"reset": drawing, "step": own_goal, "observe": lambda self, task, s: Own.observe(self, task, s[..., :1])}
+
+
+def late(member: str) -> dict[str, Any]:
+    """The task shows in one thing alone, and only at the end: with the action 1 and no push it is not seen before."""
+
+    def step(self: Any, task: Task, state: Tensor, action: Tensor, noise: Tensor) -> Any:
+        (x, t), goal = state.unbind(-1), task["goal"]
+        ends, zero = t == 5, torch.zeros_like(t)
+        reward = torch.where(ends & (member == "reward"), goal + zero, zero)
+        ended = ends & (goal + zero > 0.5) if member == "end" else ends & False
+        return torch.stack([torch.where(ends & (member == "observation"), goal + zero, x), t + 1], -1), reward, ended
+
+    return {
+        "reset": lambda self, task, noise: torch.cat([0.1 * noise, 0 * noise], -1),
+        "step": step,
+        "observe": lambda self, task, s: torch.stack([s[..., 0], 0 * s[..., 0]], -1),
+        "can_terminate": member == "end",
+    }
+
+
+@pytest.mark.parametrize("members", [{"step": ignoring}, OWN_GOAL], ids=["not read", "drawn in reset"])
+def test_a_task_that_nothing_depends_on_is_told(members: Any) -> None:
+    with pytest.warns(
+        UserWarning, match=r"Variant plays 256 tasks like others, to the bit, for 6 steps .* all is well"
+    ):
+        check_family(variant(**members)())
+
+
+@pytest.mark.parametrize("member", ["reward", "end", "observation"])
+def test_one_that_shows_late_and_in_one_thing_alone_is_seen(member: str) -> None:
+    check_family(variant(**late(member))())
+    with pytest.warns(UserWarning, match=r"Variant plays 256 tasks like others"):
+        check_family(variant(**late("nothing"))())
+
+
+def test_a_task_that_is_drawn_once_for_all_is_refused_and_one_for_ever_told() -> None:
+    def copied(self: Any, num_tasks: int, gen: torch.Generator) -> Task:
+        return {"goal": Own.sample(self, 1, gen)["goal"].expand(num_tasks)}
+
+    def constant(self: Any, num_tasks: int, gen: torch.Generator) -> Task:
+        return {"goal": torch.full((num_tasks,), 0.5)}
+
+    def seldom(self: Any, num_tasks: int, gen: torch.Generator) -> Task:
+        return {"goal": (Own.sample(self, num_tasks, gen)["goal"] > 0.9).float()}
+
+    with pytest.raises(ValueError, match=r"Variant.sample\(32, gen\) gives one task 32 times: draw each of them by"):
+        check_family(variant(sample=copied)())
+    with pytest.warns(UserWarning, match=r"Variant.sample gives the same task each time: there is nothing to adapt"):
+        check_family(variant(sample=constant)())
+    for seed in range(20):
+        check_family(variant(sample=seldom)(), seed)
+    check_family(variant(sample=lambda self, n, gen: {}, default_task=lambda self: {}, task_shape={}, step=ignoring)())
+
+
+def test_the_leaf_is_blamed_for_the_type_that_it_brings() -> None:
+    def precise(self: Any, num_tasks: int, gen: torch.Generator) -> Task:
+        return {"goal": Own.sample(self, num_tasks, gen)["goal"].double()}
+
+    with pytest.raises(
+        ValueError, match=r"Variant.sample gives the leaf 'goal' in torch.float64, and so the reward .*"
+    ):
+        check_family(variant(sample=precise)())
+    default = {"default_task": lambda self: {"goal": torch.tensor(0.5, dtype=torch.float64)}}
+    with pytest.raises(ValueError, match=r"Variant.default_task gives the leaf 'goal' in torch.float64, and so the"):
+        check_family(variant(**default)())
+    with pytest.raises(ValueError, match=r"Variant gives the reward in another type than torch.float32\."):
+        check_family(type("Variant", (stepping(lambda s, r, d: (s, r.double(), d)),), {"sample": precise})())
+
+
+def test_a_leaf_of_another_type_is_taken_where_the_family_converts_it() -> None:
+    def step(self: Any, task: Task, state: Tensor, action: Tensor, noise: Tensor) -> Any:
+        return Own.step(self, {"goal": task["goal"].float()}, state, action, noise)
+
+    def precise(self: Any, num_tasks: int, gen: torch.Generator) -> Task:
+        return {"goal": Own.sample(self, num_tasks, gen)["goal"].double()}
+
+    check_family(variant(sample=precise, step=step)())

@@ -283,6 +283,7 @@ def test_observations_are_finite_whatever_the_actions_are(
         play(family(last))
 
 
+@pytest.mark.filterwarnings("ignore:the environment point gave .* Such numbers are taken as they are")
 @pytest.mark.parametrize("play", PLAYS)
 def test_what_overflows_the_type_of_the_family_is_not_finite(play: Callable[..., Rollout]) -> None:
     holds = re.escape("torch.float32 holds no more than 3.403e+38: pass dtype=torch.float64 to GymTasks, or scale it")

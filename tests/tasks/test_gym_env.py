@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 import warnings
+from types import MappingProxyType
 from typing import Any
 
 import gymnasium
@@ -245,3 +246,15 @@ def test_masked_tasks_and_actions_are_refused() -> None:
     with pytest.raises(ValueError, match=r"an action of which 1 of 2 numbers are masked; .*value.filled\(0\)"):
         env.step(masked)
     env.step(np.ma.array([0.1, 0.1]))
+
+
+@pytest.mark.parametrize("make", [lambda: TaskEnv("grid-goal"), lambda: make_vec("grid-goal", 2)])
+def test_options_are_a_dict(make: Any) -> None:
+    for wrong in ("task", ["task"], 3, ("reset_mask",), [], True):
+        with pytest.raises(ValueError, match=r"options = .*: a dict is needed, such as options={'task'"):
+            make().reset(options=wrong)
+    with pytest.raises(ValueError, match=r"options has the keys \[1, 'a'\]; reset knows .*'task'"):
+        make().reset(options={"a": 1, 1: 2})
+    task = {"goal": [2, 3]}
+    for right in (None, {}, {"task": task}, MappingProxyType({"task": task})):
+        make().reset(options=right)

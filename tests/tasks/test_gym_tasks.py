@@ -226,12 +226,12 @@ def test_leaves_with_a_shape_arrive_as_arrays_of_their_own() -> None:
 
 def test_observations_are_flattened_one_hot_and_actions_clipped() -> None:
     square = counter(observation_space=Box(-9, 9, (2, 2), np.float32), action_space=Box(-1, 3, (2, 1), np.float32))
-    assert (square.observation_size, square.action_size, square.discrete, square.action_scale) == (4, 2, False, 1.0)
+    assert (square.observation_size, square.action_size, square.discrete, square.action_scale) == (4, 2, False, 0.5)
     task = {"pay": torch.tensor(1.0), "end": torch.tensor(9)}
     state = square.reset(task, torch.zeros(2))
     state, _, _ = square.step(task, state, torch.tensor([-7.0, 0.5]), torch.zeros(0))
     assert square.observe(task, state).tolist() == [1, 1, 1, 1]
-    assert envs(square)[0].log[-1].tolist() == [[-1.0], [0.5]]
+    assert envs(square)[0].log[-1].tolist() == [[-1.0], [2.0]]  # halfway from the middle, 1, to 3
     rooms = counter(observation_space=Discrete(4))
     state = rooms.reset(task, torch.zeros(2))
     state, _, _ = rooms.step(task, state, torch.tensor(1), torch.zeros(0))
@@ -277,7 +277,8 @@ def test_bad_tasks_and_horizons_are_refused() -> None:
 
 
 def test_first_actions_are_a_fourth_as_wide_as_the_box_or_one_where_it_has_no_end() -> None:
-    for low, high, scale in ((-2.0, 2.0, 1.0), (0.0, 1.0, 0.25), (-np.inf, np.inf, 1.0)):
+    """As wide as [-1, 1] where the box is not around 0."""
+    for low, high, scale in ((-2.0, 2.0, 1.0), (0.0, 1.0, 0.5), (-np.inf, np.inf, 1.0)):
         tasks = counter(action_space=Box(low, high, (3,), np.float32))
         assert tasks.action_scale == scale
         assert tasks.action_size == 3
