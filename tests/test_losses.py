@@ -18,6 +18,7 @@ from torch import Tensor
 from metarl_lite.losses import LOSSES, advantages_of, clipped, dice, linearised, policy_gradient, sampling_term
 from metarl_lite.oracles.tabular import policy_value
 from metarl_lite.policies.base import tile
+from metarl_lite.policies.gru import GRUPolicy
 from metarl_lite.policies.mlp import MLPPolicy
 from metarl_lite.returns import discounted_returns, with_advantages
 from metarl_lite.rng import generator, normal, uniform
@@ -54,6 +55,51 @@ def gaussian() -> tuple[MLPPolicy, Params, Rollout]:
         advantages=tensor(2.0, -1.0).reshape(1, 1, 2),
     )
     return policy, params, batch
+
+
+@pytest.mark.parametrize("loss", [policy_gradient, linearised, dice])
+def test_what_stands_in_anothers_place_is_named(loss: Any) -> None:
+    policy, params, batch = gaussian()
+    with pytest.raises(ValueError, match=r"batch is of type dict: Rollout is needed here, made with rollout\("):
+        loss(policy, batch, params)
+    with pytest.raises(ValueError, match=r"policy is of type dict: MLPPolicy is needed here"):
+        loss(params, policy, batch)
+    memory = GRUPolicy(1, 2, generator(0), discrete=False, dtype=F64)
+    with pytest.raises(ValueError, match=r"policy is of type GRUPolicy: MLPPolicy is needed here"):
+        loss(memory, params, batch)
+    assert torch.equal(loss(batch=batch, params=params, policy=policy), loss(policy, params, batch))
+
+
+@pytest.mark.parametrize("loss", [policy_gradient, linearised, dice])
+def test_an_error_within_a_loss_stays_what_it_is(loss: Any) -> None:
+    class Broken(MLPPolicy):
+        def forward(self, params: Params, observations: Tensor) -> Tensor:
+            return observations.nothing  # type: ignore[attr-defined, no-any-return]
+
+    policy = Broken(1, 2, generator(0), hidden=(), dtype=F64)
+    with pytest.raises(AttributeError, match="nothing"):
+        loss(policy, *gaussian()[1:])
+
+
+@pytest.mark.parametrize("loss", [policy_gradient, linearised, dice])
+def test_a_batch_of_another_kind_of_policy_is_named(loss: Any) -> None:
+    """Actions that are chosen, where they are numbers, and the other way round; too few coordinates, and too many."""
+    families = {"grid": GridGoal(horizon=4), "plane": PointGoal(horizon=4)}
+    batches = {}
+    for name, tasks in families.items():
+        policy = MLPPolicy.for_tasks(tasks, generator(0))
+        given = tasks, policy, tile(policy.params(), 2), tasks.sample(2, generator(1)), 3, generator(2)
+        batches[name] = with_advantages(rollout(*given))
+    for name, size, discrete, words in (
+        ("grid", 3, False, r"shape \[2, 3, 4\] of torch.int64, but this policy takes numbers of shape \[2, 3, 4, 3\]"),
+        ("plane", 2, True, r"\[2, 3, 4, 2\] of torch.float32, .* takes integers 0 \.\.\. 1 of shape \[2, 3, 4\]"),
+        ("plane", 3, False, r"\[2, 3, 4, 2\] of torch.float32, .* takes numbers of shape \[2, 3, 4, 3\]"),
+        ("grid", 2, True, r"\[2, 3, 4\] of torch.int64, .* takes integers 0 \.\.\. 1 of shape \[2, 3, 4\]"),
+    ):
+        batch = batches[name]
+        policy = MLPPolicy(batch.observations.shape[-1], size, generator(0), discrete=discrete)
+        with pytest.raises(ValueError, match=rf"actions are a tensor of {words}|actions are .* {words}"):
+            loss(policy, tile(policy.params(), 2), batch)
 
 
 def gradient(loss_fn: Any, policy: MLPPolicy, params: Params, batch: Rollout) -> Params:
