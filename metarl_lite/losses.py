@@ -5,40 +5,17 @@ Tasks are independent, so the gradient of the summed loss holds every task's own
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from functools import wraps
-from inspect import signature
-from typing import Any, ParamSpec, TypeVar
+from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from .given import check_result
 from .policies.mlp import MLPPolicy
-from .tasks.base import check_like
 from .types import Diverged, LossFunction, Params, Rollout
 
-Given = ParamSpec("Given")
-Result = TypeVar("Result")
 
-
-def needs_batch(loss: Callable[Given, Result]) -> Callable[Given, Result]:
-    """The same loss; where it fails, a batch or a policy that is none is named, such as one in the other's place."""
-
-    @wraps(loss)
-    def checked(*args: Given.args, **named: Given.kwargs) -> Result:
-        try:
-            return loss(*args, **named)
-        except AttributeError:
-            given = signature(loss).bind(*args, **named).arguments
-            check_like(MLPPolicy, "log_prob", policy=given["policy"])
-            check_like(Rollout, "observations rewards", batch=given["batch"])
-            raise
-
-    return checked
-
-
-@needs_batch
 def policy_gradient(policy: MLPPolicy, params: Params, batch: Rollout) -> Tensor:
     r"""A loss whose gradient is minus the policy gradient: the mean over valid steps of $-\log\pi(a|s)\,\hat A$, `[N]`.
 
@@ -62,7 +39,6 @@ def policy_gradient(policy: MLPPolicy, params: Params, batch: Rollout) -> Tensor
     )
 
 
-@needs_batch
 def linearised(policy: MLPPolicy, params: Params, batch: Rollout) -> Tensor:
     r"""The loss of `policy_gradient` with another second derivative: log-probability replaced by a ratio, `[N]`.
 
@@ -79,7 +55,6 @@ def linearised(policy: MLPPolicy, params: Params, batch: Rollout) -> Tensor:
     return clipped(log_prob, log_prob.detach(), batch)
 
 
-@needs_batch
 def dice(policy: MLPPolicy, params: Params, batch: Rollout) -> Tensor:
     r"""The loss of `policy_gradient` with an unbiased second derivative: DiCE's magic box, `[N]`.
 

@@ -18,7 +18,6 @@ from torch import Tensor
 from metarl_lite.losses import LOSSES, advantages_of, clipped, dice, linearised, policy_gradient, sampling_term
 from metarl_lite.oracles.tabular import policy_value
 from metarl_lite.policies.base import tile
-from metarl_lite.policies.gru import GRUPolicy
 from metarl_lite.policies.mlp import MLPPolicy
 from metarl_lite.returns import discounted_returns, with_advantages
 from metarl_lite.rng import generator, normal, uniform
@@ -55,19 +54,6 @@ def gaussian() -> tuple[MLPPolicy, Params, Rollout]:
         advantages=tensor(2.0, -1.0).reshape(1, 1, 2),
     )
     return policy, params, batch
-
-
-@pytest.mark.parametrize("loss", [policy_gradient, linearised, dice])
-def test_what_stands_in_anothers_place_is_named(loss: Any) -> None:
-    policy, params, batch = gaussian()
-    with pytest.raises(ValueError, match=r"batch is of type dict: Rollout is needed here, made with rollout\("):
-        loss(policy, batch, params)
-    with pytest.raises(ValueError, match=r"policy is of type dict: MLPPolicy is needed here"):
-        loss(params, policy, batch)
-    memory = GRUPolicy(1, 2, generator(0), discrete=False, dtype=F64)
-    with pytest.raises(ValueError, match=r"policy is of type GRUPolicy: MLPPolicy is needed here"):
-        loss(memory, params, batch)
-    assert torch.equal(loss(batch=batch, params=params, policy=policy), loss(policy, params, batch))
 
 
 @pytest.mark.parametrize("loss", [policy_gradient, linearised, dice])
