@@ -11,7 +11,7 @@ import torch
 from safetensors.torch import load as parse
 from safetensors.torch import save as serialise
 
-from .given import as_params, as_path
+from .given import as_params, as_path, described
 from .types import Params
 
 
@@ -24,10 +24,37 @@ def save(params: Params, path: str | os.PathLike[str]) -> None:
     """
     params = as_params(params, "policy.params()", empty=True)
     path = as_path(path=path)
+    if RESERVED in params:
+        raise ValueError(
+            f"params have the name {RESERVED!r}, which the format keeps for itself: "
+            "choose another."
+        )
     # copies: two names may share a tensor, of which a file has two as well
     one = torch.contiguous_format
-    whole = {name: p.detach().clone(memory_format=one) for name, p in params.items()}
-    write_atomically(path, serialise(whole))
+    try:
+        whole = {n: p.detach().clone(memory_format=one) for n, p in params.items()}
+        content = serialise(whole)
+    except Exception:
+        _blame(params)
+        raise
+    write_atomically(path, content)
+
+
+#: What a safetensors file has under this name is no tensor.
+RESERVED = "__metadata__"
+
+
+def _blame(params: Params) -> None:
+    """Names, where parameters could not be written, the first that a file cannot hold."""
+    for name, p in params.items():
+        try:
+            serialise({name: p.detach().clone(memory_format=torch.contiguous_format)})
+        except Exception as error:
+            raise ValueError(
+                f"params hold {name!r}, {described(p)} of {p.dtype} ({p.layout}, on "
+                f"{p.device}), which a safetensors file cannot hold ({error}): save "
+                "plain numbers under a plain name, such as p.to_dense()."
+            ) from error
 
 
 def load(path: str | os.PathLike[str]) -> Params:
@@ -81,6 +108,8 @@ def write_atomically(path: Path, content: bytes) -> None:
             raise
         number, reason = _reason(error)
         reason += "; what was there before is as it was"
+        if os.path.isdir(temporary):
+            reason += f"; {temporary.name!r}, where it is written first, is a folder"
         raise OSError(number, reason, str(path)) from error
 
 

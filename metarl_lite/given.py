@@ -57,6 +57,14 @@ def truth(value: Any) -> bool | None:
     return value if isinstance(value, bool) else None
 
 
+def switches(**flags: Any) -> list[bool]:
+    """Truth values as Python's own; a ValueError names the first that is none: "no" would count as true."""
+    for name, flag in flags.items():
+        if truth(flag) is None:
+            raise ValueError(f"{name} = {flag!r}: True or False is needed.")
+    return [bool(truth(flag)) for flag in flags.values()]
+
+
 def _single(value: Any) -> Any:
     """What a tensor or an array without dimensions holds, none where it is masked; anything else as it is."""
     if isinstance(value, Tensor | np.ndarray | np.generic) and value.ndim == 0:
@@ -145,14 +153,20 @@ def check_callable(takes: str | None = None, /, **functions: Any) -> None:
 
 
 def check_takes(name: str, function: Any, takes: list[str]) -> None:
-    """Refuses, by its name, a function that does not take what it is called with."""
+    """Refuses, by its name, a function that does not take what it is called with, or takes it in another order."""
+    called = f"{name} is called with ({', '.join(takes)})"
     try:
-        inspect.signature(function).bind(*takes)
+        own = inspect.signature(function)
+        own.bind(*takes)
     except ValueError:  # of a function in C that does not say what it takes
         return
     except TypeError as error:
-        called = f"{name} is called with ({', '.join(takes)})"
         raise ValueError(f"{called}: {error}.") from None
+    order = list(own.parameters)[: len(takes)]
+    if order != takes and sorted(order) == sorted(takes):
+        raise ValueError(
+            f"{called}, and takes ({', '.join(order)}): put them into that order."
+        )
 
 
 def check_shape(shape: tuple[int, ...], **tensors: Any) -> None:
@@ -206,14 +220,19 @@ def described(value: Any) -> str:
     shape = getattr(value, "shape", None)
     kind = "tensor" if isinstance(value, Tensor) else type(value).__name__
     kind = "array" if isinstance(value, np.ndarray) else kind
-    article = "an" if kind.startswith((*"aeiouAEIOU", "MLP")) else "a"
     if value is None or isinstance(value, bool | int | float | str):
         return repr(value)
     if isinstance(value, type):
         return f"the class {value.__name__}"
     if isinstance(value, list | tuple):
         return f"a {kind} of {len(value)}"
-    return f"{article} {kind}" + ("" if shape is None else f" of shape {list(shape)}")
+    shaped = "" if shape is None else f" of shape {list(shape)}"
+    return f"{article(kind)} {kind}{shaped}"
+
+
+def article(noun: str) -> str:
+    """What stands before a noun."""
+    return "an" if noun.startswith((*"aeiouAEIOU", "MLP")) else "a"
 
 
 def as_scores(scores: Scores, name: str = "scores") -> Tensor:

@@ -15,7 +15,7 @@ from torch.optim.lr_scheduler import LinearLR
 
 from .given import check_callable, check_result, described, number
 from .losses import check_loss
-from .types import Params
+from .types import Diverged, Params
 
 forward: Any = forward_ad  # which has no types
 
@@ -62,8 +62,18 @@ class ClippedAdam:
             p.grad = g
         norm = torch.nn.utils.clip_grad_norm_(self.theta.values(), self.max_norm)
         check_loss(norm, "in the length of the meta-gradient")
+        self._check_rate()
         self.optimiser.step()
         return norm.item()
+
+    def _check_rate(self) -> None:
+        """Stops a step that would be no number: the first ones divide the rate by 1 - beta."""
+        group, (p, *_) = self.optimiser.param_groups[0], self.theta.values()
+        if group["lr"] / (1 - group["betas"][0]) > torch.finfo(p.dtype).max:
+            raise Diverged(
+                f"a step of Adam at the rate {group['lr']} is beyond what {p.dtype} "
+                "holds: a smaller learning rate is needed, such as 0.01."
+            )
 
     def end_iteration(self) -> None:
         """Lowers the rate, once a meta-iteration."""

@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from .given import check_shape, described, number, real
+from .given import check_shape, described, number, real, switches
 from .tasks.base import check_like
 from .types import Rollout
 
@@ -246,7 +246,7 @@ def with_advantages(
         batch.terminated,
     )
     advantages = advantages * batch.mask
-    if normalise:
+    if switches(normalise=normalise)[0]:
         count = batch.mask.sum((1, 2), keepdim=True)
         mean = advantages.sum((1, 2), keepdim=True) / count
         centred = (advantages - mean) * batch.mask

@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+import hashlib
+
 import torch
 
 from .given import check_dtype, integer
 
 
 def generator(seed: int, device: str | torch.device = "cpu") -> torch.Generator:
-    """A generator with the given seed: equal seeds give equal numbers, to the bit.
+    """A generator with the given seed: equal seeds give equal numbers, to the bit, and others other numbers.
 
     Everything random in this package takes such a generator as an argument. The global random states of torch,
     numpy and Python are neither read nor changed. All that is drawn lands on the generator's device.
+
+    Torch's generator on the CPU reads no more than the last 32 bits of a seed. A seed below 2^32 is taken as it is; a
+    longer one is hashed, so that all its bits count. Among so many seeds two may meet: those of a given pair do with
+    a probability of 2^-32.
 
     Args:
         seed: a non-negative integer of at most 64 bits.
@@ -26,6 +32,8 @@ def generator(seed: int, device: str | torch.device = "cpu") -> torch.Generator:
             f"seed = {seed!r}: a non-negative integer is needed, such as generator(0), "
             "of at most 64 bits."
         )
+    if plain >= 2**32:
+        plain = int.from_bytes(hashlib.sha256(plain.to_bytes(8)).digest()[:8])
     try:
         return torch.Generator(device=device).manual_seed(plain)
     except (RuntimeError, TypeError) as error:

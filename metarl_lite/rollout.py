@@ -7,14 +7,16 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from .given import counts, described
+from .given import counts, described, switches
 from .policies.base import Policy, check_fit
+from .policies.distributions import check_logits
 from .policies.gru import GRUPolicy
 from .policies.mlp import MLPPolicy
 from .ram import check_memory
 from .rng import generator
 from .tasks.base import TaskDistribution, check_like
-from .tasks.door import admit, check_batch
+from .tasks.door import admit, check_actions, check_batch
+from .tasks.leaves import tasks_in
 from .tasks.promises import check_members
 from .types import Params, Rollout, Task
 
@@ -91,10 +93,11 @@ def rollout(
 
     Raises:
         ValueError: for a task of wrong shape or batch, a size that is not positive, or a family that breaks a promise
-            of `TaskDistribution`, such as a reward or an observation that is not finite.
-        Diverged: if the policy's own actions are not finite.
+            of `TaskDistribution`, such as a reward or an observation that is not finite; or for actions of the policy's
+            that are none of the family's.
+        Diverged: if the policy's own actions are not finite, or its logits are such that none can be drawn.
     """
-    _check_fit(tasks, policy, MLPPolicy)
+    check_fit(tasks, policy, MLPPolicy)
     num_tasks = policy.num_tasks(params)
     tasks = admit(tasks, task, (num_tasks, episodes))
     noise = _chance(tasks, policy, num_tasks, episodes, gen, noise)
@@ -105,12 +108,16 @@ def rollout(
     for t in range(tasks.horizon):
         seen = tasks.observe(task, state)
         action = policy.act(params, seen, noise.action[:, :, t], deterministic)
+        if t == 0:
+            check_actions(tasks, action, (num_tasks, episodes))
         after, reward, ended = tasks.step(task, state, action, noise.step[:, :, t])
         steps.add(seen, action, reward, alive, ended)
         if tasks.can_terminate:
             after, alive = frozen(alive, state, after), alive & ~ended
         state = after
-    return steps.rollout(tasks, (num_tasks, episodes), tasks.observe(task, state))
+    batch = steps.rollout(tasks, (num_tasks, episodes), tasks.observe(task, state))
+    policy.check_drawn(params, batch)
+    return batch
 
 
 @torch.no_grad()
@@ -149,13 +156,14 @@ def trial(
 
     Raises:
         ValueError: for a task of wrong shape, a size that is not positive, or a family that breaks a promise of
-            `TaskDistribution`, such as a reward or an observation that is not finite.
-        Diverged: if the policy's own actions are not finite.
+            `TaskDistribution`, such as a reward or an observation that is not finite; or for actions of the policy's
+            that are none of the family's.
+        Diverged: if the policy's own actions are not finite, or its logits are such that none can be drawn.
 
     Source: Duan et al. (2016), section 2.2 and figure 1.
     """
-    _check_fit(tasks, policy, GRUPolicy, params)
-    num_tasks = _count(task)
+    check_fit(tasks, policy, GRUPolicy, params)
+    num_tasks, (memories,) = tasks_in(task), switches(memories=memories)
     tasks = admit(tasks, task, (num_tasks,))
     noise = _chance(tasks, policy, num_tasks, episodes, gen, noise)
     # An empty memory; and of the last step no action, no reward, and done.
@@ -171,6 +179,8 @@ def trial(
                     memory = frozen(alive, before, memory)
             chosen = policy.distribution(params, memory)
             taken = policy.sample(chosen, noise.action[:, e, t], deterministic)
+            if e == t == 0:
+                check_actions(tasks, taken, (num_tasks,))
             after, reward, ended = tasks.step(task, state, taken, noise.step[:, e, t])
             done = over if t == tasks.horizon - 1 else ended.to(policy.dtype)
             now = [policy.encode(taken), reward, done]
@@ -184,6 +194,7 @@ def trial(
                 alive = alive & ~ended
         last.append(tasks.observe(task, state))
     batch = steps.rollout(tasks, (num_tasks, episodes), torch.stack(last, 1))
+    check_logits(chosen)  # once: a memory that is no number remains none
     with torch.set_grad_enabled(memories):
         return replace(batch, memories=torch.stack(kept, 1)) if memories else batch
 
@@ -266,12 +277,6 @@ def _chance(
     return draw_noise(tasks, policy, num_tasks, episodes, gen)
 
 
-def _count(task: Task) -> int:
-    """How many tasks these seem to be; a single task, or what is no task at all, is left to `check_task` to name."""
-    leaf = next(iter(task.values()), None) if isinstance(task, dict) else None
-    return len(leaf) if isinstance(leaf, Tensor) and leaf.ndim else 1
-
-
 def _check_size(
     tasks: TaskDistribution, policy: Policy, rows: int, episodes: int
 ) -> None:
@@ -285,15 +290,3 @@ def _check_size(
         f"to play {rows} times {episodes} episodes of {tasks.horizon} steps",
         "take fewer tasks at a time, or fewer episodes.",
     )
-
-
-def _check_fit(
-    tasks: TaskDistribution,
-    policy: Policy,
-    kind: type[Policy],
-    params: Params | None = None,
-) -> None:
-    """Refuses a family, a policy and, where they are for all tasks, parameters that are not made for each other."""
-    check_fit(tasks, policy, kind)
-    if params is not None:
-        policy.check_params(params)

@@ -233,7 +233,7 @@ class Stored:
 def params_of(path: str | os.PathLike[str]) -> Params:
     """What the policy has learned, from the file of a run: `MLPPolicy.from_params(params_of("run.ck"))` is that policy.
 
-    For a run of `rl2` it is `GRUPolicy.from_params`; where the policy of the start is at hand, `policy.replace`.
+    For a run of `rl2` that is `GRUPolicy`'s or `BeliefPolicy`'s; with the policy of the start it is `policy.replace`.
 
     Raises:
         ValueError: if there is no such file, or it is not the whole state of a run.

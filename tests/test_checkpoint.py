@@ -142,6 +142,37 @@ def test_a_number_of_the_system_comes_with_the_systems_own_words(tmp_path: Path)
     assert [p.name for p in tmp_path.iterdir()] == ["file"]
 
 
+@pytest.mark.filterwarnings("ignore")  # of torch, that quantised tensors are about to go
+@pytest.mark.parametrize(
+    ("name", "make", "words"),
+    [
+        ("w", lambda: torch.eye(3).to_sparse(), r"'w', a tensor of shape \[3, 3\] of torch.float32 \(torch.sparse_coo"),
+        ("w", lambda: torch.eye(3).to_sparse_csr(), r"'w', .*\(torch.sparse_csr, on cpu\)"),
+        ("w", lambda: torch.eye(3, device="meta"), r"'w', .*on meta\)"),
+        ("w", lambda: torch.quantize_per_tensor(torch.eye(3), 0.1, 0, torch.qint8), r"'w', .*of torch.qint8"),
+        ("\ud800", lambda: torch.eye(3), r"a safetensors file cannot hold"),
+        ("__metadata__", lambda: torch.eye(3), r"the name '__metadata__', which the format keeps for itself"),
+    ],
+)
+def test_what_no_file_can_hold_is_named(name: str, make: Any, words: str, tmp_path: Path) -> None:
+    save({"b": torch.ones(3)}, tmp_path / "a")
+    with pytest.raises(ValueError, match=words):
+        save({"b": torch.zeros(3), name: make()}, tmp_path / "a")
+    assert load(tmp_path / "a")["b"].tolist() == [1, 1, 1], "what was there before is still there"
+    assert [p.name for p in tmp_path.iterdir()] == ["a"]
+
+
+def test_a_folder_in_the_way_of_what_is_written_first_is_named(tmp_path: Path) -> None:
+    (tmp_path / "a.part").mkdir()
+    with pytest.raises(
+        OSError, match=r"Is a directory; what was there before is as it was; 'a\.part', where .* is a folder"
+    ):
+        save({"w": torch.ones(3)}, tmp_path / "a")
+    (tmp_path / "b").mkdir()
+    with pytest.raises(OSError, match=r"Is a directory; what was there before is as it was: .*b'"):
+        save({"w": torch.ones(3)}, tmp_path / "b")
+
+
 # --- Reading ----------------------------------------------------------------------------------------------------------
 
 

@@ -207,6 +207,24 @@ def test_a_configuration_refuses_what_is_no_count(value: Any) -> None:
         m.RL2Config(num_tasks=value)
 
 
+SWITCHES: dict[str, Callable[[Any], Any]] = {
+    "normalise": lambda flag: m.with_advantages(played()[1], normalise=flag),
+    "create_graph": lambda flag: m.adapt(WALKER, *played(), m.policy_gradient, 0.1, create_graph=flag),
+    "together": lambda flag: r_squared(torch.rand(4, 2), torch.rand(4, 2), together=flag),
+    "docstring": lambda flag: m.show_source(m.tile, docstring=flag),
+    "deterministic": lambda flag: m.player(WALKER).act(np.zeros(2), flag),
+}
+
+
+@pytest.mark.parametrize("name", SWITCHES)
+def test_a_switch_of_a_function_is_true_or_false_and_nothing_else(name: str) -> None:
+    for flag in ("no", 0, 1, None, torch.tensor([True])):
+        with pytest.raises(ValueError, match=rf"^{name} = .*: True or False is needed\.$"):
+            SWITCHES[name](flag)
+    for flag in (np.bool_(False), torch.tensor(True)):
+        SWITCHES[name](flag)
+
+
 @pytest.mark.parametrize("value", [0, 1, "yes", None, np.int64(1)])
 def test_a_configuration_refuses_what_is_no_switch(value: Any) -> None:
     with pytest.raises(ValueError, match=r"normalise = .*True or False is needed"):
@@ -572,6 +590,22 @@ def test_a_function_that_takes_something_else_is_refused_before_it_is_called(nam
     if takes:
         with pytest.raises(ValueError, match=rf"^{name} is called with \({takes}\): too many positional arguments"):
             call(lambda: None)
+
+
+def in_order(names: list[str]) -> Any:
+    """A function of these arguments."""
+    return eval(f"lambda {', '.join(names)}: None")
+
+
+@pytest.mark.parametrize("name", [name for name, (takes, _) in sorted(CALLED.items()) if ", " in takes])
+def test_a_function_that_takes_its_arguments_in_another_order_is_refused(name: str) -> None:
+    takes, call = CALLED[name]
+    turned = takes.split(", ")[::-1]
+    words = rf"^{name} is called with \({takes}\), and takes \({', '.join(turned)}\): put them into that order"
+    with pytest.raises(ValueError, match=words):
+        call(in_order(turned))
+    check_takes(name, in_order([*takes.split(", ")[:-1], "other"]), takes.split(", "))  # any names will do
+    check_takes(name, in_order(["a", *takes.split(", ")[:-1]]), takes.split(", "))
 
 
 def test_rules_of_search_and_of_models_are_asked_too() -> None:

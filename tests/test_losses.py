@@ -56,6 +56,38 @@ def gaussian() -> tuple[MLPPolicy, Params, Rollout]:
     return policy, params, batch
 
 
+@pytest.mark.parametrize("loss", [policy_gradient, linearised, dice])
+def test_an_error_within_a_loss_stays_what_it_is(loss: Any) -> None:
+    class Broken(MLPPolicy):
+        def forward(self, params: Params, observations: Tensor) -> Tensor:
+            return observations.nothing  # type: ignore[attr-defined, no-any-return]
+
+    policy = Broken(1, 2, generator(0), hidden=(), dtype=F64)
+    with pytest.raises(AttributeError, match="nothing"):
+        loss(policy, *gaussian()[1:])
+
+
+@pytest.mark.parametrize("loss", [policy_gradient, linearised, dice])
+def test_a_batch_of_another_kind_of_policy_is_named(loss: Any) -> None:
+    """Actions that are chosen, where they are numbers, and the other way round; too few coordinates, and too many."""
+    families = {"grid": GridGoal(horizon=4), "plane": PointGoal(horizon=4)}
+    batches = {}
+    for name, tasks in families.items():
+        policy = MLPPolicy.for_tasks(tasks, generator(0))
+        given = tasks, policy, tile(policy.params(), 2), tasks.sample(2, generator(1)), 3, generator(2)
+        batches[name] = with_advantages(rollout(*given))
+    for name, size, discrete, words in (
+        ("grid", 3, False, r"shape \[2, 3, 4\] of torch.int64, but this policy takes numbers of shape \[2, 3, 4, 3\]"),
+        ("plane", 2, True, r"\[2, 3, 4, 2\] of torch.float32, .* takes integers 0 \.\.\. 1 of shape \[2, 3, 4\]"),
+        ("plane", 3, False, r"\[2, 3, 4, 2\] of torch.float32, .* takes numbers of shape \[2, 3, 4, 3\]"),
+        ("grid", 2, True, r"\[2, 3, 4\] of torch.int64, .* takes integers 0 \.\.\. 1 of shape \[2, 3, 4\]"),
+    ):
+        batch = batches[name]
+        policy = MLPPolicy(batch.observations.shape[-1], size, generator(0), discrete=discrete)
+        with pytest.raises(ValueError, match=rf"actions are a tensor of {words}|actions are .* {words}"):
+            loss(policy, tile(policy.params(), 2), batch)
+
+
 def gradient(loss_fn: Any, policy: MLPPolicy, params: Params, batch: Rollout) -> Params:
     loss = loss_fn(policy, params, batch)
     assert loss.shape == batch.rewards.shape[:1], "one loss per task"

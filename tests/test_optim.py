@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from typing import Any
 
 import pytest
@@ -123,6 +124,19 @@ def test_adam_takes_no_step_along_a_gradient_that_is_not_finite(bad: float) -> N
     with pytest.raises(Diverged, match="in the length of the meta-gradient"):
         adam.step([torch.full((2, 3), bad, dtype=F64), torch.zeros(2, dtype=F64)])
     assert torch.equal(theta["w"], two_leaves()["w"])
+
+
+@pytest.mark.parametrize(("dtype", "rate"), [(torch.float32, 1e38), (torch.float32, 1e300), (F64, 1e308)])
+def test_a_rate_beyond_what_numbers_can_be_is_divergence(dtype: torch.dtype, rate: float) -> None:
+    """Adam divides its rate by 1 - .9, in the type of the parameters."""
+    theta = {"w": torch.ones(2, dtype=dtype, requires_grad=True)}
+    with pytest.raises(
+        Diverged, match=rf"a step of Adam at the rate {re.escape(str(rate))} is beyond what {dtype} holds"
+    ):
+        ClippedAdam(theta, rate, None, 5, 1.0).step([torch.ones(2, dtype=dtype)])
+    ClippedAdam({"w": torch.ones(2, dtype=F64, requires_grad=True)}, 1e39, None, 5, 1.0).step(
+        [torch.ones(2, dtype=F64)]
+    )
 
 
 # --- conjugate gradients ----------------------------------------------------------------------------------------------

@@ -160,6 +160,141 @@ def test_a_diverged_policy_is_named_before_the_environment_is_blamed() -> None:
         rollout(tasks, policy, params, tasks.sample(2, generator(0)), 1, generator(0))
 
 
+@pytest.mark.parametrize("deterministic", [False, True])
+@pytest.mark.parametrize("bad", [float("nan"), float("inf")])
+def test_a_policy_that_chooses_from_no_probabilities_is_named(bad: float, deterministic: bool) -> None:
+    """Softmax makes nan of such logits, and what is drawn from nan is action 0, for ever."""
+    tasks = GridGoal(horizon=3)
+    policy = MLPPolicy.for_tasks(tasks, generator(0), hidden=(4,))
+    params = {name: p.detach().clone() for name, p in tile(policy.params(), 2).items()}
+    params["b1"][1, 3] = bad
+    with pytest.raises(Diverged, match=rf"logits \[.*{bad}.*\] \(task 1, episode 0, step 0\).*Lower the learning rate"):
+        rollout(
+            tasks, policy, params, tasks.sample(2, generator(0)), 2, generator(0), deterministic=deterministic
+        )  # fmt: skip
+
+
+def test_logits_that_overflow_on_the_way_are_named() -> None:
+    """All parameters are finite, and so are the logits at the start; those of any other cell are not."""
+    tasks = GridGoal(horizon=9)
+    policy = MLPPolicy.for_tasks(tasks, generator(0), hidden=())
+    params = {name: torch.zeros_like(p) for name, p in tile(policy.params(), 2).items()}
+    params["w0"][0, 1:], params["b0"][0] = 3e38, 3e38
+    with pytest.raises(Diverged, match=r"logits \[inf, .*\] \(task 0, episode 0, step [1-8]\)"):
+        rollout(tasks, policy, params, tasks.sample(2, generator(0)), 2, generator(0))
+
+
+def test_a_masked_action_is_no_divergence() -> None:
+    tasks = GridGoal(horizon=5)
+    policy = MLPPolicy.for_tasks(tasks, generator(0), hidden=(4,))
+    params = {name: p.detach().clone() for name, p in tile(policy.params(), 2).items()}
+    params["b1"][:, 3] = -float("inf")
+    batch = rollout(tasks, policy, params, tasks.sample(2, generator(0)), 9, generator(0))
+    assert sorted(batch.actions.unique().tolist()) == [0, 1, 2, 4]
+
+
+def own_policy(change: Any, name: str = "act", base: Any = MLPPolicy) -> Any:
+    """A class of policies whose actions are changed on their way out."""
+    before = getattr(base, name)
+    return type("Changed", (base,), {name: lambda self, *given: change(before(self, *given))})
+
+
+NO_ACTIONS: dict[str, tuple[Any, Any, str]] = {
+    "one before the first": (GridGoal, lambda a: a - 9, r"the action -\d \(task 0, episode 0\), and grid-goal takes"),
+    "one beyond the last": (
+        GridGoal,
+        lambda a: a * 0 + 7,
+        r"action 7 \(task 0, episode 0\), .* integers 0 \.\.\. 4: mend",
+    ),
+    "numbers": (GridGoal, Tensor.float, r"shape \[2, 3\] of torch.float32 for actions, and grid-goal takes integers 0"),
+    "truth values": (GridGoal, Tensor.bool, r"of torch.bool for actions"),
+    "bytes, which would be a mask": (GridGoal, Tensor.byte, r"of torch.uint8 for actions"),
+    "a dimension more": (GridGoal, lambda a: a.unsqueeze(-1), r"\[2, 3, 1\] of torch.int64 .* of shape \[2, 3\]: mend"),
+    "a coordinate less": (PointGoal, lambda a: a[..., :1], r"\[2, 3, 1\] .* takes 2 numbers each, .* \[2, 3, 2\]"),
+    "none": (PointGoal, lambda a: None, r"the policy gave None for actions, and point-goal takes 2 numbers each"),
+    "an array": (PointGoal, Tensor.numpy, r"an array of shape \[2, 3, 2\] for actions"),
+}
+
+
+@pytest.mark.parametrize("case", NO_ACTIONS)
+@pytest.mark.parametrize("name", ["act", "sample"])
+def test_what_a_policy_of_ones_own_does_is_looked_at(case: str, name: str) -> None:
+    family, change, message = NO_ACTIONS[case]
+    tasks = family(horizon=3)
+    policy = own_policy(change, name).for_tasks(tasks, generator(0), hidden=())
+    with pytest.raises(ValueError, match=message):
+        rollout(tasks, policy, tile(policy.params(), 2), tasks.sample(2, generator(0)), 3, generator(0))
+
+
+@pytest.mark.parametrize("case", NO_ACTIONS)
+def test_so_is_what_a_memory_does(case: str) -> None:
+    family, change, message = NO_ACTIONS[case]
+    tasks = family(horizon=3)
+    policy = own_policy(change, "sample", GRUPolicy).for_tasks(tasks, generator(0), hidden=4)
+    words = message.replace("2, 3", "2").replace(", episode 0", "")
+    with pytest.raises(ValueError, match=words):
+        trial(tasks, policy, policy.params(), tasks.sample(2, generator(0)), 3, generator(0))
+
+
+def test_an_action_that_there_is_none_of_is_found_at_any_step() -> None:
+    """-1 would be the last action for an index."""
+    calls: list[int] = []
+
+    def later(a: Tensor) -> Tensor:
+        calls.append(0)
+        return a if len(calls) < 3 else torch.where(torch.arange(3) == 1, -1, a)
+
+    tasks = GridGoal(horizon=4)
+    policy = own_policy(later).for_tasks(tasks, generator(0), hidden=())
+    with pytest.raises(ValueError, match=r"the action -1 \(task 0, episode 1, step 2\), and grid-goal takes"):
+        rollout(tasks, policy, tile(policy.params(), 2), tasks.sample(2, generator(0)), 3, generator(0))
+
+
+def test_integers_of_any_width_are_actions_and_a_policy_may_have_no_network() -> None:
+    tasks = GridGoal(horizon=4)
+    for change in (Tensor.int, lambda a: (a + 1) % 5):
+        policy = own_policy(change).for_tasks(tasks, generator(0), hidden=())
+        rollout(tasks, policy, tile(policy.params(), 2), tasks.sample(2, generator(0)), 3, generator(0))
+
+    class Walks(MLPPolicy):
+        def act(self, params: Params, observations: Tensor, noise: Tensor, deterministic: bool = False) -> Tensor:
+            return (5 * noise[..., 0]).long()
+
+        def forward(self, params: Params, observations: Tensor) -> Tensor:
+            raise NotImplementedError
+
+    walks = Walks.for_tasks(tasks, generator(0))
+    batch = rollout(tasks, walks, tile(walks.params(), 2), tasks.sample(2, generator(0)), 3, generator(0))
+    assert len(batch.actions.unique()) == 5
+
+
+@pytest.mark.parametrize("family", [GridGoal, PointGoal])
+def test_no_tasks_are_refused(family: Any) -> None:
+    tasks = family(horizon=3)  # which has not been met before
+    policy = MLPPolicy.for_tasks(tasks, generator(0), hidden=())
+    memory = GRUPolicy.for_tasks(tasks, generator(0), hidden=4)
+    none = {name: leaf[:0] for name, leaf in tasks.sample(2, generator(0)).items()}
+    with pytest.raises(ValueError, match=r"task\['goal'\] of .* has shape \(0, 2\), which holds no task: at least one"):
+        trial(tasks, memory, memory.params(), none, 2, generator(0))
+    params = {name: p[:0] for name, p in tile(policy.params(), 2).items()}
+    with pytest.raises(ValueError, match=r"has shape \(0, 2\), which holds no task"):
+        rollout(tasks, policy, params, none, 2, generator(0))
+
+
+@pytest.mark.parametrize("flag", ["no", 1, None])
+def test_what_is_neither_true_nor_false_is_refused(flag: Any) -> None:
+    tasks = GridGoal(horizon=3)
+    policy, memory = MLPPolicy.for_tasks(tasks, generator(0)), GRUPolicy.for_tasks(tasks, generator(0), hidden=4)
+    task, params = tasks.sample(2, generator(0)), tile(policy.params(), 2)
+    for name, play in (
+        ("deterministic", lambda: rollout(tasks, policy, params, task, 1, generator(0), deterministic=flag)),
+        ("deterministic", lambda: trial(tasks, memory, memory.params(), task, 1, generator(0), deterministic=flag)),
+        ("memories", lambda: trial(tasks, memory, memory.params(), task, 1, generator(0), memories=flag)),
+    ):
+        with pytest.raises(ValueError, match=f"{name} = {flag!r}: True or False is needed"):
+            play()
+
+
 # --- Trials: one memory over all the episodes of a task ---------------------------------------------------------------
 
 
@@ -320,11 +455,11 @@ class PaysInfinity(BernoulliBandit):
         ({"gen": None}, r"gen=generator\(seed\) or noise=draw_noise"),
         ({"gen": 0}, r"gen = 0: chance comes from a torch.Generator"),
         *(({"episodes": e}, f"episodes = {e}: a positive integer") for e in (0, -1, 1.5, True)),
-        ({"task": PointGoal().default_task()}, r"has shape \(2,\), but \(2, 2\) was expected"),
+        ({"task": PointGoal().default_task()}, r"has shape \(2,\): this is one task, and a batch of them is needed"),
         ({"task": {"goal": torch.zeros(2, 3)}}, r"has shape \(2, 3\), but \(2, 2\) was expected"),
         ({"task": {}}, r"dict with the leaves \['goal'\], got \[\]"),
         ({"task": 7}, r"dict with the leaves \['goal'\], got int"),
-        ({"task": PendulumTasks().default_task(), "tasks": PendulumTasks()}, r"shape \(\), but \(1,\) was expected"),
+        ({"task": PendulumTasks().default_task(), "tasks": PendulumTasks()}, r"shape \(\): this is one task"),
         ({"tasks": PaysInfinity(2, 3)}, r"bernoulli-bandit gave the reward (nan|inf) to task 0 in episode 0 at step 0"),
     ],
     ids=lambda part: part if isinstance(part, str) else ", ".join(part),
@@ -346,6 +481,19 @@ def test_a_diverged_memory_is_named() -> None:
     params = policy.params() | {"actor_b": torch.tensor([0.0, float("nan")])}
     with pytest.raises(Diverged, match=r"policy of task 0 gave the action .*nan.* in episode 0 at step 0"):
         trial(tasks, policy, params, tasks.sample(2, generator(0)), 2, generator(0))
+
+
+@pytest.mark.parametrize("where", ["actor_b", "actor_w", "actor_gru_in", "actor_gru_memory", "actor_gru_in_b"])
+@pytest.mark.parametrize("deterministic", [False, True])
+def test_a_memory_that_chooses_from_no_probabilities_is_named(where: str, deterministic: bool) -> None:
+    tasks = CartPoleTasks(horizon=9)  # whose episodes end early: then the memory is frozen
+    policy = GRUPolicy.for_tasks(tasks, generator(0), hidden=4)
+    params = {name: p.detach().clone() for name, p in policy.params().items()}
+    params[where].flatten()[-1] = float("nan")
+    with pytest.raises(Diverged, match=r"logits \[.*nan.*\] \(task 0\).*Lower the learning rate"):
+        trial(
+            tasks, policy, params, tasks.sample(2, generator(0)), 2, generator(0), deterministic=deterministic
+        )  # fmt: skip
 
 
 def test_acting_refuses_a_policy_of_the_other_kind_and_parameters_of_another_network() -> None:

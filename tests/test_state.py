@@ -219,6 +219,13 @@ def test_the_policy_of_a_run_is_found_in_its_file(tmp_path: Path) -> None:
         params_of(tmp_path / "weights")
 
 
+@pytest.mark.parametrize("use", [MLPPolicy.from_params, toy().policy.replace], ids=["from_params", "replace"])
+def test_who_loads_the_file_of_a_run_is_told_of_params_of(use: Any, tmp_path: Path) -> None:
+    go_on(toy(), 1).save(tmp_path / "run.state")
+    with pytest.raises(ValueError, match=r"whole state of a run, .* metarl_lite\.state\.params_of\(path\)"):
+        use(load(tmp_path / "run.state"))
+
+
 def test_only_what_differs_is_named_and_long_values_are_cut(tmp_path: Path) -> None:
     state, other = toy(), toy()
     state.identity["note"], other.identity["note"] = ["x" * 1000], ["y"]

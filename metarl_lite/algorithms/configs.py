@@ -36,6 +36,11 @@ POSITIVE = Rule(
     lambda v: 0 < v < math.inf,
     "a positive number is needed, such as {name}=0.1.",
 )
+CLIP = Rule(
+    number,
+    lambda v: 0 < v < 1e38,  # beyond that 1 + epsilon is no number of 32 bits
+    "a positive number below 1e38 is needed, such as {name}=0.2.",
+)
 NOT_NEGATIVE = Rule(
     number,
     lambda v: 0 <= v < math.inf,
@@ -147,7 +152,7 @@ MAML_RULES = {
     "damping": NOT_NEGATIVE,
     "cg_iterations": COUNT,
     "curvature_episodes": COUNT,
-    "clip": POSITIVE,
+    "clip": CLIP,
     "epochs": COUNT,
     "kl_penalty": NOT_NEGATIVE,
     "chunk_size": optional(COUNT),
@@ -243,7 +248,7 @@ RL2_RULES = {
     "reward_scale": POSITIVE,
     "normalise": SWITCH,
     "max_grad_norm": POSITIVE,
-    "clip": POSITIVE,
+    "clip": CLIP,
     "epochs": COUNT,
     "minibatches": COUNT,
 }

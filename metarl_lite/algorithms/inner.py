@@ -5,26 +5,20 @@ Source: Finn, Abbeel and Levine (2017), algorithm 3.
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Sequence
 
-import numpy as np
 import torch
 from torch import Tensor
 
-from ..given import as_floats, as_params, check_callable, number, ordinary, severed
+from ..given import check_callable, switches
 from ..losses import LOSSES, check_loss, check_losses, check_used
 from ..policies.mlp import MLPPolicy
 from ..returns import with_advantages
 from ..rollout import Noise, rollout
 from ..tasks.base import TaskDistribution
 from ..types import LossFunction, Params, Rollout, Task
+from .checks import Rates, check_step, learnable, noises, rates_of, tasks_of
 from .configs import MAMLConfig
-
-#: Sizes of an inner step by the name of the parameter that takes it; who is not named
-#: stays where it is.
-Rates = dict[str, float | Tensor]
 
 
 @torch.inference_mode(False)  # gradients are on, wherever this is called
@@ -45,7 +39,7 @@ def adapt(
 
     A parameter that the loss does not use stays as it is. So does one that requires no gradient, a frozen layer; but
     where none of them requires one, as after `load`, all of them move. Under the transforms of `torch.func`, which do
-    not ask what requires a gradient, all move that have a rate, and nothing is said of a loss that is not finite.
+    not ask what requires a gradient, all move that have a rate, and nothing is said of numbers that are not finite.
 
     Args:
         policy: the network.
@@ -62,7 +56,7 @@ def adapt(
     Raises:
         ValueError: if the loss is not one number for each task, a rate has no parameter or does not fit it, or the
             parameters have no task dimension.
-        Diverged: if the loss of a task is not finite.
+        Diverged: if the loss of a task is not finite, its gradient is not, or the step leads to what is not.
 
     Source: Finn et al. (2017), equation 1.
     """
@@ -74,12 +68,11 @@ def adapt(
         return check_losses(loss_fn(policy, params | moving, batch), num_tasks)  # [N]
 
     grads = gradient(losses, {name: params[name] for name in rates}, create_graph)
-    steps = {
-        name: rate * g
-        for (name, rate), g in zip(rates.items(), grads, strict=True)
-        if g is not None
-    }
-    return {name: p - steps[name] if name in steps else p for name, p in params.items()}
+    used = {n: g for n, g in zip(rates, grads, strict=True) if g is not None}
+    steps = {name: rates[name] * g for name, g in used.items()}
+    adapted = {n: p - steps[n] if n in steps else p for n, p in params.items()}
+    check_step(params, used, rates, adapted)
+    return adapted
 
 
 def gradient(
@@ -90,6 +83,7 @@ def gradient(
     Under a transform of `torch.func` that is again such a transform: autograd would see no more than the innermost
     one's tensors, and take all others for unused.
     """
+    (create_graph,) = switches(create_graph=create_graph)
     if torch._C._are_functorch_transforms_active():
         found = torch.func.grad(lambda moving: losses(moving).sum())(params).values()
         return tuple(g if create_graph else g.detach() for g in found)
@@ -100,86 +94,6 @@ def gradient(
     )
     check_used(grads)
     return grads
-
-
-def learnable(params: Params) -> Params:
-    """The parameters, as a graph can begin with them: where none requires a gradient, all of them begin to.
-
-    Raises:
-        ValueError: if these are no parameters.
-    """
-    params = as_params(params, "tile(policy.params(), num_tasks)")
-    if torch._C._are_functorch_transforms_active():
-        return params
-    params = {
-        name: p.detach() if severed(p) else ordinary(p) for name, p in params.items()
-    }
-    if any(p.requires_grad for p in params.values()):
-        return params
-    return {name: p.detach().requires_grad_() for name, p in params.items()}
-
-
-def tasks_of(params: Params) -> int:
-    """N, the tasks that parameters `[N, ...]` are for.
-
-    Raises:
-        ValueError: if they are not for equally many tasks.
-    """
-    sizes = {p.shape[0] if p.ndim else None for p in params.values()}
-    size = sizes.pop()
-    if sizes or size is None:
-        shapes = {name: list(p.shape) for name, p in params.items()}
-        raise ValueError(
-            f"params of shapes {shapes}: one set for each task is needed, [N, ...] of "
-            "one N: tile(policy.params(), num_tasks)."
-        )
-    return size
-
-
-def rates_of(params: Params, lr: float | Tensor | Rates) -> Rates:
-    """The rate of every parameter that moves, each as a number or a tensor that fits.
-
-    Raises:
-        ValueError: for a rate without a parameter, one that does not fit, or if nothing would move.
-    """
-    given = lr if isinstance(lr, Mapping) else dict.fromkeys(params, lr)
-    if unknown := sorted(given.keys() - params.keys()):
-        raise ValueError(
-            f"lr names {', '.join(map(repr, unknown))}, but the parameters are "
-            f"{', '.join(map(repr, params))}: a rate goes by its parameter's name."
-        )
-    rates = {
-        name: _rate(name, rate, params[name])
-        for name, rate in given.items()
-        if params[name].requires_grad or torch._C._are_functorch_transforms_active()
-    }
-    if not rates:
-        raise ValueError(
-            f"lr = {lr!r} moves no parameter: name one that requires a gradient, or "
-            "give one rate for all, such as lr=0.1."
-        )
-    return rates
-
-
-def _rate(name: str, rate: Any, p: Tensor) -> float | Tensor:
-    """A rate that fits its parameter; a tensor keeps its graph, for it may be learned."""
-    if isinstance(rate, np.ndarray | list | tuple):
-        rate = as_floats(rate, f"the rate of {name!r}")
-    if not isinstance(rate, Tensor) or rate.dtype == torch.bool or rate.is_complex():
-        plain = number(rate)
-        if plain is None or not math.isfinite(plain):
-            raise ValueError(
-                f"the rate of {name!r} is {rate!r}: a finite number is needed, such as "
-                "lr=0.1, or a tensor that fits the parameter."
-            )
-        return plain
-    sizes = zip(reversed(rate.shape), reversed(p.shape), strict=False)
-    if rate.ndim > p.ndim or any(mine not in (1, its) for mine, its in sizes):
-        raise ValueError(
-            f"the rate of {name!r} has shape {list(rate.shape)}, which does not fit "
-            f"{list(p.shape)}: a number, or a tensor that broadcasts to it, is needed."
-        )
-    return ordinary(rate).to(p.dtype)
 
 
 def one_rate(params: Params, alpha: float) -> Rates:
@@ -240,7 +154,16 @@ def sample(
     config: MAMLConfig,
     noise: Noise,
 ) -> Rollout:
-    """A rollout of every task with its advantages, as `config` wants them."""
+    """A rollout of every task with its advantages, as `config` wants them.
+
+    Raises:
+        ValueError: where normalised advantages would be 0, whatever is done: there is one step, and nothing beside it.
+    """
+    if config.normalise and config.episodes * tasks.horizon == 1:
+        raise ValueError(
+            f"episodes = 1 of {tasks.name}, whose horizon is 1: the advantage of one "
+            "step, normalised, is 0; set episodes=20, say, or normalise=False."
+        )
     batch = rollout(tasks, policy, params, task, config.episodes, noise=noise)
     return with_advantages(batch, config.discount, config.gae_lambda, config.normalise)
 
@@ -259,9 +182,12 @@ def inner_loop(
 
     Returns:
         The adapted parameters `[N, ...]`, and the episodes that each step was taken from.
+
+    Raises:
+        ValueError: where there is no sequence of noise.
     """
     support, loss_fn = [], LOSSES[config.inner_loss]
-    for step, drawn in enumerate(noise):
+    for step, drawn in enumerate(noises(noise)):
         batch = sample(tasks, policy, params, task, config, drawn)
         rates = step_sizes(params, config, step)
         params = adapt(policy, params, batch, loss_fn, rates, create_graph)

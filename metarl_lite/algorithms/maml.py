@@ -20,11 +20,13 @@ from ..rng import check_generator
 from ..rollout import Noise, draw_noise
 from ..state import History, State, identity
 from ..tasks.base import TaskDistribution, check_kind, index_task
+from ..tasks.leaves import tasks_in
 from ..training import train
 from ..types import Params, Task
+from .checks import learnable, noises
 from .configs import MAMLConfig
 from .footprint import check_inner_memory, tasks_at_once
-from .inner import learnable, mean_returns
+from .inner import mean_returns
 from .outer import Proximal, Seen, TrustRegion, adam
 from .relatives import GRADIENTS, maml_gradient
 
@@ -56,10 +58,15 @@ def meta_gradient(
     Returns:
         The meta-gradient, shaped like `theta`; and mean returns `[inner_steps + 1, N]` after 0, 1, ... inner steps.
 
+    Raises:
+        ValueError: for noise of another number of steps or tasks; and what `rollout` and `adapt` refuse.
+        Diverged: if a loss is not finite, or an inner step leads to what is not.
+
     Source: Finn et al. (2017), algorithm 3, line 10.
     """
     check_kind(MAMLConfig, config=config)
-    theta, num_tasks = learnable(theta), len(noise[0].action)
+    theta, num_tasks = learnable(theta), tasks_in(task)
+    noise = noises(noise, config.inner_steps + 1, num_tasks)
     chunk = tasks_at_once(tasks, config, num_tasks)
     gradient = GRADIENTS.get(config.algorithm, maml_gradient)
     total = {name: torch.zeros_like(p) for name, p in theta.items()}
@@ -202,7 +209,7 @@ def maml(
 def _checked(policy: MLPPolicy, config: MAMLConfig, outer: str) -> MLPPolicy:
     """The policy that training starts from: with rates where the algorithm learns them."""
     check_kind(MAMLConfig, config=config)
-    if outer not in OUTER:
+    if not isinstance(outer, str) or outer not in OUTER:
         known = ", ".join(map(repr, OUTER))
         raise ValueError(f"outer = {outer!r}: choose one of {known}.")
     if config.algorithm == "meta_sgd" and not policy.has_rates:

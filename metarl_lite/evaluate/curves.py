@@ -16,6 +16,7 @@ from ..policies.gru import GRUPolicy
 from ..policies.mlp import MLPPolicy
 from ..rollout import Noise, draw_noise, rollout, trial
 from ..tasks.base import TaskDistribution, check_kind, check_like, index_task
+from ..tasks.leaves import tasks_in
 from ..types import Params, Rollout, Task
 
 
@@ -146,7 +147,6 @@ WANTED = (
 def count_tasks(tasks: TaskDistribution, task: Task) -> int:
     """N; refuses what is no batch of this family's tasks."""
     check_like(TaskDistribution, "action_scale", tasks=tasks)
-    leaf = next(iter(task.values()), None) if isinstance(task, dict) else None
-    num_tasks = len(leaf) if isinstance(leaf, Tensor) and leaf.ndim else 1
+    num_tasks = tasks_in(task)
     tasks.check_task(task, num_tasks)
     return num_tasks

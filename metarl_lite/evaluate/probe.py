@@ -8,7 +8,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from ..given import as_floats, counts, real
+from ..given import as_floats, counts, real, switches
 from ..rng import check_generator
 
 F64 = torch.float64
@@ -160,6 +160,6 @@ def _pair(predicted: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def _share(error: Tensor, spread: Tensor, together: bool) -> Tensor:
-    if together:
+    if switches(together=together)[0]:
         error, spread = error.sum(-1), spread.sum(-1)
     return torch.where(spread > 0, 1 - error / spread, math.nan)

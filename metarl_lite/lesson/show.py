@@ -9,7 +9,7 @@ import textwrap
 from collections.abc import Callable
 from typing import Any
 
-from ..given import check_callable
+from ..given import check_callable, switches
 from .page import publish
 
 
@@ -19,7 +19,7 @@ def show_source(*things: Callable[..., Any], docstring: bool = False) -> None:
     Docstrings are left out unless `docstring` is true, since the chapter's text stands in their place. A line
     above each block names the module.
     """
-    blocks = []
+    (docstring,), blocks = switches(docstring=docstring), []
     for thing in things:
         source = _source(thing)
         module = thing.__module__ if thing.__module__ != "__main__" else "this notebook"

@@ -12,9 +12,10 @@ from typing import Any, Self
 import torch
 from torch import Tensor
 
-from ..given import counts
+from ..given import as_params, counts
 from ..rng import generator, uniform
 from ..types import Params, Rollout
+from .base import no_params_of
 from .distributions import Distribution
 from .gru import GRUPolicy
 
@@ -162,6 +163,7 @@ class BeliefPolicy(GRUPolicy):
         Raises:
             ValueError: if they belong to no such network.
         """
+        params = as_params(params, "policy.params()", empty=True)
         try:
             _, size = params["actor_gru_in"].shape
             units, action_size = params["actor_w"].shape
@@ -174,11 +176,8 @@ class BeliefPolicy(GRUPolicy):
                 units=units,
                 dtype=params["actor_w"].dtype,
             )
-        except (KeyError, ValueError, RuntimeError):
-            raise ValueError(
-                "these are not the parameters of a BeliefPolicy: "
-                f"{', '.join(sorted(params))}."
-            ) from None
+        except (KeyError, ValueError, RuntimeError) as error:
+            raise no_params_of(BeliefPolicy, params, error) from None
         return policy.replace(
             {name: params[name] for name in policy._params if name in params} | params
         )

@@ -11,6 +11,8 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
+from ..types import Diverged
+
 #: Parameters of a distribution of actions by name.
 Distribution = dict[str, Tensor]
 
@@ -50,6 +52,36 @@ def categorical_sample(logits: Tensor, noise: Tensor) -> Tensor:
     cumulative = normalised(torch.softmax, logits).cumsum(-1)
     # The last action needs no bound: rounding cannot lead beyond it.
     return (noise >= cumulative[..., :-1]).sum(-1)
+
+
+def check_logits(
+    chosen: Distribution,
+    taken: Tensor | None = None,
+    dims: tuple[str, ...] = ("task", "episode", "step"),
+) -> None:
+    """Stops a policy that chooses from nothing: raises `Diverged` where logits give no probabilities.
+
+    A softmax of nan, of +inf, or of -inf alone is nan, and what is drawn from it is action 0, for ever. The greatest
+    logit of a state tells: it is finite if and only if the probabilities are numbers.
+
+    Args:
+        chosen: an output of a policy's `distribution`; a Gaussian's, whose actions are no numbers themselves, passes.
+        taken: of each state whether the action was taken; None: all were.
+        dims: what the leading dimensions of the logits are, for the message.
+    """
+    if (logits := chosen.get("logits")) is None:
+        return
+    wrong = ~logits.amax(-1).isfinite()
+    if taken is not None:
+        wrong = wrong & taken
+    if bool(wrong.any()):
+        place = wrong.nonzero()[0].tolist()
+        where = ", ".join(f"{dim} {i}" for dim, i in zip(dims, place, strict=False))
+        raise Diverged(
+            f"the policy gave the logits {logits[tuple(place)].tolist()} ({where}), "
+            "and from these no action can be drawn: its parameters have diverged. "
+            "Lower the learning rate they were adapted or trained with."
+        )
 
 
 def gaussian_kl(old: Distribution, new: Distribution) -> Tensor:

@@ -11,11 +11,11 @@ from typing import Self
 import torch
 from torch import Tensor
 
-from ..given import as_params, counts, real
+from ..given import as_params, counts, real, switches
 from ..rng import generator, normal, uniform
 from ..types import Params, Rollout
 from . import through_time
-from .base import Policy, blame_types
+from .base import Policy, blame_types, no_params_of
 from .distributions import Distribution
 
 
@@ -62,13 +62,13 @@ class GRUPolicy(Policy):
             observation_size=observation_size, action_size=action_size, hidden=hidden
         )
         super().__init__(observation_size, action_size, discrete, dtype)
-        self.hidden, self.separate = hidden, separate
+        self.hidden, (self.separate,) = hidden, switches(separate=separate)
         self.input_size = observation_size + action_size + 2  # I
         if not 1 <= real(span) < math.inf:
             raise ValueError(
                 f"span = {span!r}: a number of steps, at least 1, is needed: a trial's."
             )
-        for owner in ("actor", "critic") if separate else ("actor",):
+        for owner in ("actor", "critic") if self.separate else ("actor",):
             self._params |= _gru(owner, self.input_size, hidden, gen, dtype)
             slow = torch.linspace(
                 0, math.log(span), hidden, dtype=dtype, device=gen.device
@@ -113,11 +113,9 @@ class GRUPolicy(Policy):
                 separate="critic_gru_in" in params,
                 dtype=params["actor_w"].dtype,
             )
-        except (KeyError, ValueError, RuntimeError):  # the last: weights of integers
-            raise ValueError(
-                "these are not the parameters of a GRUPolicy: "
-                f"{', '.join(sorted(params))}."
-            ) from None
+        # the last for weights of integers
+        except (KeyError, ValueError, RuntimeError) as error:
+            raise no_params_of(GRUPolicy, params, error) from None
         return policy.replace(
             {name: params[name] for name in policy._params if name in params} | params
         )

@@ -16,9 +16,9 @@ from torch import Tensor
 
 from ..given import as_params, counts, described, integer, real
 from ..rng import generator, uniform
-from ..types import Params
-from .base import Policy, blame_types
-from .distributions import Distribution
+from ..types import Params, Rollout
+from .base import Policy, blame_types, no_params_of
+from .distributions import Distribution, check_logits
 from .layers import hidden, last
 
 
@@ -99,7 +99,7 @@ class MLPPolicy(Policy):
         params = as_params(params, "policy.params()", empty=True)
         try:
             depth = sum(name.startswith("w") for name in params)
-            layers = [params[f"w{i}"] for i in range(depth)]
+            layers = [params[f"w{i}"] for i in range(max(depth, 1))]
             policy: MLPPolicy = cls(
                 layers[0].shape[0],
                 layers[-1].shape[1],
@@ -113,10 +113,7 @@ class MLPPolicy(Policy):
             return policy.replace(params)
         # the last two for types and shapes that weights cannot have
         except (KeyError, IndexError, ValueError, RuntimeError) as error:
-            raise ValueError(
-                f"these are not the parameters of an MLPPolicy ({error}): "
-                f"{', '.join(sorted(params))}."
-            ) from None
+            raise no_params_of(cls, params, error) from None
 
     def replace(self, params: Params) -> Self:
         params = as_params(params, "policy.params()")
@@ -137,10 +134,10 @@ class MLPPolicy(Policy):
 
         The network itself never reads them; they are parameters, so they are learned, saved and loaded like others.
         """
-        if not math.isfinite(real(alpha)):
+        if not abs(real(alpha)) <= torch.finfo(self.dtype).max:
             raise ValueError(
                 f"alpha = {alpha!r}: the number where the rates begin is needed, as in "
-                "policy.with_rates(0.1)."
+                f"policy.with_rates(0.1), and one that {self.dtype} holds."
             )
         other = copy(self)
         other._params = self._params | {
@@ -215,6 +212,20 @@ class MLPPolicy(Policy):
         except (LookupError, TypeError, AttributeError, RuntimeError):
             self._blame(params, observations)
             raise
+
+    def check_drawn(self, params: Params, batch: Rollout) -> None:
+        """Stops what was drawn from no probabilities: looks at the logits along the first episode of each task.
+
+        Raises:
+            Diverged: if no action can be drawn from them.
+        """
+        if not self.discrete:
+            return  # such actions are seen to be no numbers
+        try:
+            chosen = self.distribution(params, batch.observations[:, :1])
+        except Exception:  # of a class that acts by other means
+            return
+        check_logits(chosen, batch.mask[:, :1] > 0)
 
     def log_prob(self, params: Params, observations: Tensor, actions: Tensor) -> Tensor:
         """log pi(a|s) of each action, `[N, ...]`."""

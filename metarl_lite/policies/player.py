@@ -14,12 +14,12 @@ import torch
 from gymnasium.vector import VectorEnv
 from torch import Tensor
 
-from ..given import as_params, truth
+from ..given import as_params, switches
 from ..rng import generator
 from ..tasks.base import check_kind
 from ..types import Diverged, Params
 from .base import Policy
-from .distributions import Distribution
+from .distributions import Distribution, check_logits
 from .gru import GRUPolicy
 from .mlp import MLPPolicy
 from .seat import Seat, as_numbers, one_each
@@ -39,7 +39,7 @@ class Player:
         self, policy: Policy, params: Params, seat: Seat, gen: torch.Generator | None
     ) -> None:
         self.policy, self.seat = policy, seat
-        self.params = {name: p.detach() for name, p in params.items()}
+        self.params = {name: p.detach().clone() for name, p in params.items()}
         self.device = next(iter(self.params.values())).device
         self.gen = generator(0, self.device) if gen is None else gen
 
@@ -64,16 +64,15 @@ class Player:
             Diverged: if the policy's own action is not finite.
         """
         rows, lead = self.seat.rows(observation, self.policy.dtype, self.device)
-        if (greedy := truth(deterministic)) is None:
-            raise ValueError(
-                f"deterministic = {deterministic!r}: True or False is needed."
-            )
+        (greedy,) = switches(deterministic=deterministic)
         if noise is None:
             luck = self.policy.noise((len(rows),), self.gen)
         else:
             luck = self._luck(noise, len(rows), lead).to(rows)
         with torch.no_grad():
-            action = self.policy.sample(self._chosen(rows), luck, greedy)
+            chosen = self._chosen(rows)
+            action = self.policy.sample(chosen, luck, greedy)
+            check_logits(chosen, dims=("world",))
         if not bool(action.isfinite().all()):
             raise Diverged(
                 f"the policy gave the action {action.tolist()}: its parameters have "
@@ -284,8 +283,8 @@ def player(
         ValueError: for parameters of another network, or an environment whose spaces are not the policy's, or whose
             wrappers change the actions in a way that cannot be followed back.
     """
-    if through_gym is not None and truth(through_gym) is None:
-        raise ValueError(f"through_gym = {through_gym!r}: True or False is needed.")
+    if through_gym is not None:
+        (through_gym,) = switches(through_gym=through_gym)
     if isinstance(policy, type):
         check_kind(Policy, policy=policy)
     if not isinstance(policy, MLPPolicy | GRUPolicy):
@@ -294,7 +293,7 @@ def player(
             "is needed here."
         )
     given = policy.params() if params is None else as_params(params, "policy.params()")
-    seat = Seat(policy, env, truth(through_gym))
+    seat = Seat(policy, env, through_gym)
     if isinstance(policy, MLPPolicy):
         return ReflexPlayer(policy, given, seat, gen)
     return MemoryPlayer(policy, given, seat, gen)

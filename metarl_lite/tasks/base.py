@@ -9,6 +9,7 @@ once.
 from __future__ import annotations
 
 import hashlib
+import inspect
 import math
 from abc import ABC, abstractmethod
 from functools import cached_property
@@ -22,6 +23,7 @@ from ..given import check_dtype, counts
 from ..ram import check_memory
 from ..rng import uniform
 from ..types import Task
+from .leaves import check_leaves
 
 
 class MissingMember(AttributeError, ValueError):
@@ -145,37 +147,7 @@ class TaskDistribution(ABC):
         Raises:
             ValueError: naming the leaf, its shape, the shape that was expected, and the remedy.
         """
-        if not isinstance(task, dict) or set(task) != set(self.task_shape):
-            leaves = sorted(task) if isinstance(task, dict) else type(task).__name__
-            raise ValueError(
-                f"a task of {self.name} is a dict with the leaves "
-                f"{sorted(self.task_shape)}, got {leaves}; draw one with "
-                "tasks.sample(num_tasks, gen) or start from tasks.default_task()."
-            )
-        lead: tuple[int, ...] = () if num_tasks is None else (num_tasks,)
-        for name, trailing in self.task_shape.items():
-            expected = (*lead, *trailing)
-            leaf = task[name]
-            if not isinstance(leaf, Tensor) or tuple(leaf.shape) != expected:
-                got = f"is of type {type(leaf).__name__}, but a tensor of shape"
-                if isinstance(leaf, Tensor):
-                    got = f"has shape {tuple(leaf.shape)}, but"
-                raise ValueError(
-                    f"task[{name!r}] of {self.name} {got} {expected} was expected"
-                    + (
-                        f" for a batch of {num_tasks} tasks"
-                        if lead
-                        else " for a single task"
-                    )
-                    + "; tasks.sample(num_tasks, gen) gives leaves of the right shape: "
-                    f"where they came from it, mend {type(self).__name__}.sample."
-                )
-            if leaf.is_floating_point() and not bool(torch.isfinite(leaf).all()):
-                raise ValueError(
-                    f"task[{name!r}] of {self.name} holds "
-                    f"{leaf[~leaf.isfinite()][0].item()}; all its numbers must be "
-                    "finite."
-                )
+        check_leaves(self.name, self.task_shape, task, num_tasks)
 
 
 def digest(tensors: Task) -> str:
@@ -270,6 +242,34 @@ def check_like(kind: type, needs: str, **values: object) -> None:
         has_all = all(hasattr(value, needed) for needed in needs.split())
         if isinstance(value, type) or not has_all:
             check_kind(kind, **{name: value})
+
+
+#: What a signature calls `*args` and `**options`.
+REST = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
+
+
+def blame_options(
+    kind: type, options: dict[str, Any], given: tuple[str, ...] = ()
+) -> None:
+    """Names, where a class could not be made, the options that it does not take, and those that it does.
+
+    Args:
+        kind: the class.
+        options: by name.
+        given: its arguments that are no options.
+    """
+    known: list[str] = []
+    for base in kind.__mro__:
+        made = inspect.signature(vars(base).get("__init__", lambda: None)).parameters
+        known += [name for name, p in made.items() if p.kind not in REST]
+        if made and not any(p.kind == p.VAR_KEYWORD for p in made.values()):
+            break  # else what it does not name goes on to the class above
+    known = [n for n in dict.fromkeys(known) if n not in ("self", *given)]
+    if unknown := [name for name in options if name not in known]:
+        raise ValueError(
+            f"{kind.__name__} takes no {', '.join(map(repr, unknown))}: its options "
+            f"are {', '.join(known)}."
+        )
 
 
 #: Who takes what another function was given.

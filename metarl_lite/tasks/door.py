@@ -9,10 +9,12 @@ from __future__ import annotations
 
 import weakref
 from copy import copy
+from typing import Any
 
 import torch
 from torch import Tensor
 
+from ..given import described
 from ..rng import generator
 from ..types import Diverged, Task
 from .base import TaskDistribution, index_task
@@ -89,6 +91,59 @@ def _converting(tasks: TaskDistribution, habits: Habits) -> TaskDistribution:
     return other
 
 
+def check_actions(tasks: TaskDistribution, actions: Any, lead: tuple[int, ...]) -> None:
+    """Refuses what are no actions of a family's: a policy with an `act` or a `sample` of its own may give anything.
+
+    Args:
+        tasks: the family.
+        actions: what the policy gave first.
+        lead: the dimensions in front: `(N, E)` or `(N,)`.
+
+    Raises:
+        ValueError: for another shape or type, or a discrete action that there is none of.
+    """
+    size, discrete = tasks.action_size, tasks.discrete
+    shape, given = lead if discrete else (*lead, size), described(actions)
+    if isinstance(actions, Tensor):
+        fits = actions.shape == shape and not actions.is_complex()
+        if fits and discrete and actions.dtype in INTEGERS:
+            check_choices(tasks, actions, torch.ones_like(actions, dtype=torch.bool))
+            return
+        if fits and not discrete:
+            return
+        given += f" of {actions.dtype}"
+    needed = f"integers 0 ... {size - 1}" if discrete else f"{size} numbers each"
+    raise ValueError(
+        f"the policy gave {given} for actions, and {tasks.name} takes {needed}, a "
+        f"tensor of shape {list(shape)}: mend the act or sample of its class."
+    )
+
+
+#: Types of tensors that can be discrete actions; an index of bytes or truth values
+#: would be a mask.
+INTEGERS = (torch.int64, torch.int32, torch.int16, torch.int8)
+
+
+def check_choices(tasks: TaskDistribution, actions: Tensor, alive: Tensor) -> None:
+    """Refuses, by its place, a discrete action beyond those that there are; -1 would be the last one for an index."""
+    least, most = actions.aminmax()
+    if bool((least >= 0) & (most < tasks.action_size)):
+        return
+    wrong = ((actions < 0) | (actions >= tasks.action_size)) & alive
+    if bool(wrong.any()):
+        place = wrong.nonzero()[0].tolist()
+        where = ", ".join(f"{n} {i}" for n, i in zip(PLACES, place, strict=False))
+        raise ValueError(
+            f"the policy gave the action {actions[tuple(place)].item()} ({where}), and "
+            f"{tasks.name} takes integers 0 ... {tasks.action_size - 1}: mend the act "
+            "or sample of its class."
+        )
+
+
+#: The dimensions of a batch, for messages.
+PLACES = ("task", "episode", "step")
+
+
 def check_batch(
     tasks: TaskDistribution,
     observations: Tensor,
@@ -122,6 +177,8 @@ def check_batch(
     parts = [observations, rewards, last]
     if actions.is_floating_point():
         parts.append(actions)
+    elif tasks.discrete:
+        check_choices(tasks, actions, alive)
     # A sum is quick, and finite where all is; a large one is looked at again.
     if not all(bool(part.sum().isfinite()) for part in parts):
         _blame(tasks, observations, actions, rewards, alive, last)

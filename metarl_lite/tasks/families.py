@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from .bandits import BernoulliBandit, DependentBandit, ElevenArms
-from .base import TaskDistribution
+from .base import TaskDistribution, blame_options
 from .navigation import GridGoal, PointGoal
 from .physics import CartPoleTasks, PendulumTasks
 from .tabular import TabularMDP
@@ -36,11 +36,15 @@ def make_tasks(name: str, **options: Any) -> TaskDistribution:
         options: arguments of the family.
 
     Raises:
-        ValueError: if there is no such family, naming those that there are.
+        ValueError: if there is no such family or no such option, naming those that there are.
     """
-    if name not in FAMILIES:
+    if not isinstance(name, str) or name not in FAMILIES:
         known = ", ".join(sorted(FAMILIES))
         raise ValueError(
             f"there is no family of tasks {name!r}; make_tasks knows {known}."
         )
-    return FAMILIES[name](**options)
+    try:
+        return FAMILIES[name](**options)
+    except TypeError:
+        blame_options(FAMILIES[name], options)
+        raise

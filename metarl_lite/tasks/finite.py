@@ -8,6 +8,7 @@ from torch import Tensor
 from ..rng import check_generator
 from ..types import Task
 from .base import TaskDistribution, check_like, check_positive, index_task
+from .leaves import tasks_in
 
 
 class FiniteTasks(TaskDistribution):
@@ -18,21 +19,21 @@ class FiniteTasks(TaskDistribution):
 
     Args:
         tasks: the family.
-        pool: the tasks that may be drawn, leaves `[M, ...]`.
+        pool: the tasks that may be drawn, leaves `[M, ...]`; they are copied.
     """
 
     def __init__(self, tasks: TaskDistribution, pool: Task) -> None:
         check_like(TaskDistribution, "action_scale", tasks=tasks)
-        self.tasks, self.pool = tasks, pool
-        leaf = next(iter(pool.values()), None) if isinstance(pool, dict) else None
-        # what is no pool is left to check_task to name
-        self.size = len(leaf) if isinstance(leaf, Tensor) and leaf.ndim else 1
-        tasks.check_task(pool, self.size)
+        self.size = tasks_in(pool)
         if not self.size:
             raise ValueError(
                 "pool: at least one task is needed, and its leaves hold none; "
                 "tasks.sample(20, gen) gives twenty."
             )
+        tasks.check_task(pool, self.size)
+        self.tasks = tasks
+        # copies: what the caller does with his tensors afterwards is his own affair
+        self.pool = {name: own.clone() for name, own in pool.items()}
         for name in (*TaskDistribution.__annotations__,):
             setattr(self, name, getattr(tasks, name))
 
@@ -49,7 +50,7 @@ class FiniteTasks(TaskDistribution):
         )
 
     def default_task(self) -> Task:
-        return index_task(self.pool, 0)
+        return {name: leaf[0].clone() for name, leaf in self.pool.items()}
 
     def reset(self, task: Task, noise: Tensor) -> Tensor:
         return self.tasks.reset(task, noise)

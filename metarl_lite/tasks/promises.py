@@ -147,9 +147,10 @@ class Asked:
 
     def check_values(self, state: Tensor, after: Tensor, ended: Tensor) -> None:
         """Refuses ends that are neither true nor false, and a state of another kind than the one before."""
-        if bool(((ended != 0) & (ended != 1)).any()):
+        neither = (ended != 0) & (ended != 1)
+        if bool(neither.any()):
             raise ValueError(
-                f"{self.kind}.step gives terminated = {ended.flatten()[0].item()}: "
+                f"{self.kind}.step gives terminated = {ended[neither][0].item()}: "
                 "True or False is needed."
             )
         if after.is_floating_point() != state.is_floating_point():

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from ..given import counts
+from ..given import counts, switches
 from ..rng import check_generator
 from ..types import Task
 from .base import TaskDistribution, check_positive
@@ -58,7 +58,7 @@ class TwoStep(TaskDistribution):
         dtype: torch.dtype = torch.float32,
     ) -> None:
         (self.horizon,), self.dtype = counts(horizon=horizon), dtype
-        self.vary_transitions = vary_transitions
+        (self.vary_transitions,) = switches(vary_transitions=vary_transitions)
         self.task_shape = {"good": (), "common": ()}
 
     def sample(self, num_tasks: int, gen: torch.Generator) -> Task:

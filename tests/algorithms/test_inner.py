@@ -30,7 +30,7 @@ from metarl_lite.rollout import draw_noise, rollout
 from metarl_lite.tasks.bandits import BernoulliBandit
 from metarl_lite.tasks.base import TaskDistribution
 from metarl_lite.tasks.navigation import PointGoal
-from metarl_lite.types import Params, Rollout
+from metarl_lite.types import Diverged, Params, Rollout
 
 inner_module = importlib.import_module("metarl_lite.algorithms.inner")
 F64 = torch.float64
@@ -186,12 +186,101 @@ def test_a_rate_is_a_number_of_any_library_or_a_tensor_that_fits(lr: Any) -> Non
         ("0.1", r"the rate of 'w0' is '0\.1': a finite number"),
         (None, r"the rate of 'w0' is None: a finite number"),
         (float("nan"), r"the rate of 'w0' is nan: a finite number"),
+        (10**400, r"the rate of 'w0' is 1000.*: a finite number is needed"),
+        (torch.tensor(float("nan")), r"the rate of 'w0' holds nan: its numbers must be finite"),
+        ({"b1": torch.tensor([0.1, float("nan"), 0.1])}, r"the rate of 'b1' holds nan"),
         ({"w0": ["a"]}, r"the rate of 'w0' are a list of 1"),
     ],
 )
 def test_a_rate_that_does_not_fit_is_named(lr: Any, words: str) -> None:
     with pytest.raises(ValueError, match=words):
         one_step(lr=lr)
+
+
+def distance(policy: Any, given: Params, batch: Any) -> Tensor:
+    """How far `x` `[N, 3]` is from 0: a loss of 0 there, without a slope."""
+    return given["x"].square().sum(1).sqrt()
+
+
+def descend(x: Tensor, lr: Any, loss_fn: Any = distance) -> Tensor:
+    return adapt(None, {"x": x, "apart": torch.ones(len(x), 1)}, None, loss_fn, lr)["x"]  # type: ignore[arg-type]
+
+
+def test_a_gradient_that_is_not_finite_is_named_where_the_loss_is() -> None:
+    x = torch.tensor([[3.0, 0, 4], [0, 0, 0]], requires_grad=True)
+    assert distance(None, {"x": x}, None).tolist() == [5, 0]
+    with pytest.raises(Diverged, match=r"the gradient in 'x' holds nan where the loss is finite: .*no slope at 0"):
+        descend(x, 0.1)
+    with pytest.raises(Diverged, match=r"the gradient in 'x' holds nan"):
+        descend(x, {"x": torch.full((2, 3), 0.1)})
+
+
+def test_a_learned_rate_that_is_not_finite_has_diverged() -> None:
+    """Training keeps its last good policy; a rate that somebody gives is refused."""
+    x = torch.ones(2, 3, requires_grad=True)
+    rate = torch.tensor([0.1, float("nan"), 0.1])
+    with pytest.raises(ValueError, match=r"the rate of 'x' holds nan: its numbers must be finite"):
+        descend(x, {"x": rate})
+    with pytest.raises(Diverged, match=r"the rate of 'x' holds nan: its numbers must be finite"):
+        descend(x, {"x": rate.requires_grad_()})
+
+
+def test_a_step_beyond_what_numbers_can_be_is_named() -> None:
+    x = torch.full((2, 3), 1e3, requires_grad=True)
+    with pytest.raises(Diverged, match=r"a step of 'x' leads beyond what torch.float32 holds: try a learning rate"):
+        descend(x, 1e37, lambda policy, given, batch: given["x"].square().sum(1))
+
+
+@pytest.mark.parametrize("lr", [1e39, -1e39, torch.tensor(1e39, dtype=F64), [1e39] * 3])
+def test_a_rate_beyond_what_its_parameters_can_be_is_named(lr: Any) -> None:
+    """In 64 bits it is a rate like any other."""
+    x = torch.ones(2, 3, requires_grad=True)
+    with pytest.raises(ValueError, match=r"the rate of 'x' (is -?1e\+39: .* one that torch.float32 holds|holds inf)"):
+        descend(x, {"x": lr})
+    assert descend(x.double(), {"x": lr}).isfinite().all()
+
+
+def test_large_numbers_whose_sum_is_none_are_numbers_all_the_same() -> None:
+    x = torch.full((2, 3), 1.1e38, requires_grad=True)
+    assert descend(x, 1.0, lambda policy, given, batch: given["x"].mean(1) / 9).isfinite().all()
+
+
+@pytest.mark.parametrize("transform", ["grad", "vmap"])
+def test_under_a_transform_nothing_is_said_of_a_gradient(transform: str) -> None:
+    x = torch.zeros(2, 3)
+    if transform == "grad":
+        found = torch.func.grad(lambda y: descend(y, 0.1).sum())(x)
+    else:
+        found = torch.func.vmap(lambda y: descend(y, 0.1))(x.expand(4, 2, 3))
+    assert found.isnan().all()
+
+
+@pytest.mark.parametrize("dtype", [torch.int64, torch.bool])
+def test_parameters_that_have_no_gradient_are_named(dtype: torch.dtype) -> None:
+    policy = MLPPolicy.for_tasks(PointGoal(), generator(0), hidden=(3,))
+    whole = {name: p.detach().to(dtype) for name, p in tile(policy.params(), 3).items()}
+    with pytest.raises(ValueError, match=rf"parameter 'w0' is of type {dtype}, which has no gradient: convert it with"):
+        one_step(params=whole)
+
+
+@pytest.mark.parametrize("algorithm", ALGORITHMS)
+def test_one_step_alone_has_no_advantage_over_others(algorithm: str) -> None:
+    """Normalised it is 0, whatever it was, and so are all gradients."""
+    tasks = BernoulliBandit(2, horizon=1)
+    policy = MLPPolicy.for_tasks(tasks, generator(0), hidden=(3,))
+    config = MAMLConfig(iterations=1, num_tasks=2, episodes=1, algorithm=algorithm)
+    with pytest.raises(
+        ValueError, match=r"episodes = 1 of bernoulli-bandit, whose horizon is 1: .*set episodes=20, say, or"
+    ):
+        maml(tasks, policy, config, generator(0))
+    with pytest.raises(ValueError, match=r"episodes = 1 of bernoulli-bandit"):
+        adaptation_curve(
+            tasks, policy, tasks.sample(2, generator(0)), dataclasses.replace(config, algorithm="maml"), generator(0)
+        )
+    for change in ({"normalise": False}, {"episodes": 2}):
+        history = maml(tasks, policy, dataclasses.replace(config, **change), generator(0))[1]
+        assert len(history.grad_norm) == 1
+    maml(BernoulliBandit(2, horizon=2), policy, config, generator(0))
 
 
 def test_a_rate_of_another_precision_does_not_change_that_of_the_parameters() -> None:

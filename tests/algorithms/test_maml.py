@@ -370,13 +370,15 @@ def test_interruption_returns_what_was_trained(capsys: pytest.CaptureFixture[str
         assert torch.equal(p, uninterrupted[0].params()[name])
 
 
-@pytest.mark.parametrize("rates", [{"inner_lr": 1e12}, {"outer_lr": 1e30}])
-def test_divergence_names_the_iteration_and_keeps_the_last_good_parameters(rates: dict[str, float]) -> None:
+@pytest.mark.parametrize(
+    "rates", [{"inner_lr": 1e12}, {"outer_lr": 1e30}, {"outer_lr": 1e39}, {"later_steps": 1e39, "inner_steps": 2}]
+)
+def test_divergence_names_the_iteration_and_keeps_the_last_good_parameters(rates: dict[str, Any]) -> None:
     with pytest.raises(Diverged, match=r"iteration \d+ with inner_lr = .* and outer_lr = .*(Lower|smaller)") as caught:
         train(0, iterations=8, **rates)
     error = caught.value
     assert error.iteration == len(error.history.returns)
-    assert error.history.steps == error.iteration * 2 * 4 * 5 * 20
+    assert error.history.steps == error.iteration * (rates.get("inner_steps", 1) + 1) * 4 * 5 * 20
     for p in error.policy.params().values():
         assert torch.isfinite(p).all()
 
@@ -411,6 +413,59 @@ def test_wrong_task_batch_is_refused() -> None:
     policy = MLPPolicy.for_tasks(tasks, generator(0))
     with pytest.raises(ValueError, match=r"shape \(3, 2\), but \(4, 2\) was expected"):
         rollout(tasks, policy, tile(policy.params(), 4), tasks.sample(3, generator(0)), 2, generator(0))
+
+
+@pytest.mark.parametrize("outer", [["adam"], {"adam": 1}, np.array(["adam", "trpo"]), None, "sgd"])
+def test_an_outer_update_that_there_is_none_of_is_named(outer: Any) -> None:
+    tasks = FAMILIES["continuous"]
+    with pytest.raises(ValueError, match=r"outer = .*: choose one of 'adam', 'trpo', 'promp'"):
+        maml(tasks, MLPPolicy.for_tasks(tasks, generator(0)), MAMLConfig(), generator(0), outer=outer)
+
+
+def noise_for(*sizes: int) -> list[Any]:
+    tasks = FAMILIES["continuous"]
+    policy = MLPPolicy.for_tasks(tasks, generator(0), hidden=(4,))
+    return [draw_noise(tasks, policy, size, 2, generator(i)) for i, size in enumerate(sizes)]
+
+
+@pytest.mark.parametrize("algorithm", ALGORITHMS)
+@pytest.mark.parametrize(
+    ("noise", "message"),
+    [
+        (
+            noise_for(3, 3),
+            r"noise is for \[3, 3\] tasks, .*: 3 pieces for 3 tasks are needed, one for each inner step and",
+        ),
+        (noise_for(3, 3, 3, 3), r"noise is for \[3, 3, 3, 3\] tasks"),
+        (noise_for(1, 1, 1), r"noise is for \[1, 1, 1\] tasks, .*: 3 pieces for 3 tasks are needed"),
+        (noise_for(3, 4, 3), r"noise is for \[3, 4, 3\] tasks"),
+        ([], r"noise is for \[\] tasks"),
+        (noise_for(3)[0], r"noise is a Noise: a list is needed, with one draw_noise\(tasks, policy, num_tasks, "),
+        (generator(0), r"noise is a Generator: a list is needed"),
+        (None, r"noise is None: a list is needed"),
+        ([generator(0)] * 3, r"noise is of type Generator: Noise is needed here"),
+    ],
+)
+def test_a_meta_gradient_has_noise_for_each_step_and_task(algorithm: str, noise: Any, message: str) -> None:
+    tasks = FAMILIES["continuous"]
+    policy = MLPPolicy.for_tasks(tasks, generator(0), hidden=(4,))
+    config = MAMLConfig(inner_steps=2, episodes=2, algorithm=algorithm)
+    policy = policy.with_rates(0.1) if algorithm == "meta_sgd" else policy
+    with pytest.raises(ValueError, match=message):
+        meta_gradient(tasks, policy, policy.params(), tasks.sample(3, generator(0)), config, noise)
+
+
+def test_noise_may_come_in_any_row() -> None:
+    tasks, config = FAMILIES["continuous"], MAMLConfig(inner_steps=2, episodes=2)
+    policy = MLPPolicy.for_tasks(tasks, generator(0), hidden=(4,))
+    task, theta, noise = tasks.sample(3, generator(0)), policy.params(), noise_for(3, 3, 3)
+    one, two = (meta_gradient(tasks, policy, theta, task, config, row) for row in (noise, iter(noise)))  # type: ignore[arg-type]
+    assert torch.equal(one[1], two[1])
+    params = tile(theta, 3)
+    inner_loop(tasks, policy, params, task, config, iter(noise[:2]))  # type: ignore[arg-type]
+    for wrong in (generator(0), noise[0], None):
+        with pytest.raises(ValueError, match=r"noise is .*: a list is needed, with one draw_noise\("):
+            inner_loop(tasks, policy, params, task, config, wrong)  # type: ignore[arg-type]
 
 
 def test_inner_loop_reports_the_episodes_before_each_step() -> None:

@@ -15,6 +15,7 @@ from metarl_lite.checkpoint import load, save
 from metarl_lite.evaluate.curves import trial_returns
 from metarl_lite.policies.belief import BeliefPolicy, prediction_loss
 from metarl_lite.policies.gru import GRUPolicy
+from metarl_lite.policies.mlp import MLPPolicy
 from metarl_lite.rng import generator, normal
 from metarl_lite.rollout import trial
 from metarl_lite.tasks import BernoulliBandit, CartPoleTasks, GridGoal, PointGoal
@@ -231,6 +232,22 @@ def test_the_parameters_of_another_network_are_named() -> None:
     for params in (GRUPolicy(3, 2, generator(0), hidden=4).params(), {"actor_w": torch.zeros(2)}, {}):
         with pytest.raises(ValueError, match=r"do not fit this policy|not the parameters of a BeliefPolicy"):
             BeliefPolicy.from_params(params)
+
+
+def test_a_memory_and_a_belief_are_told_apart_with_who_takes_them() -> None:
+    memory, belief = (kind(3, 2, generator(0)) for kind in (GRUPolicy, BeliefPolicy))
+    with pytest.raises(
+        ValueError, match=r"with 'answer_b', .* and 2 more do not fit .*BeliefPolicy\.from_params\(params\)"
+    ):
+        GRUPolicy.from_params(belief.params())
+    with pytest.raises(
+        ValueError, match=r"without 'answer_b', .* and 2 more do not fit .*GRUPolicy\.from_params\(params\)"
+    ):
+        BeliefPolicy.from_params(memory.params())
+    with pytest.raises(ValueError, match=r"have no 'w0'\).*They may be a BeliefPolicy's: BeliefPolicy\.from_params"):
+        MLPPolicy.from_params(belief.params())
+    with pytest.raises(ValueError, match=r"They may be an MLPPolicy's: MLPPolicy\.from_params"):
+        GRUPolicy.from_params(MLPPolicy(3, 2, generator(0)).params())
 
 
 @pytest.mark.parametrize("name", ["observation_size", "action_size", "code", "units", "queries"])

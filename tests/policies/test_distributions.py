@@ -16,11 +16,13 @@ from metarl_lite.policies.distributions import (
     categorical_kl,
     categorical_log_prob,
     categorical_sample,
+    check_logits,
     gaussian_entropy,
     gaussian_kl,
     gaussian_log_prob,
 )
 from metarl_lite.rng import generator, normal
+from metarl_lite.types import Diverged
 
 F64 = torch.float64
 
@@ -231,3 +233,28 @@ def test_each_action_is_as_frequent_as_it_is_probable() -> None:
     noise = torch.linspace(0, 1, 10_001, dtype=F64)[:-1].unsqueeze(-1)
     counts = categorical_sample(probabilities.log().expand(10_000, 4), noise).bincount(minlength=4)
     assert (counts - 10_000 * probabilities).abs().max() <= 1
+
+
+# --- logits that give no probabilities --------------------------------------------------------------------------------
+
+NAN, INF = math.nan, math.inf
+
+
+@pytest.mark.parametrize(
+    "row",
+    [[0.0, 1.0, 2.0], [3e38, -3e38, 3e38], [-INF, 0.0, -INF], [NAN, 0, 1], [0, 1, INF], [INF, INF, 0], [-INF] * 3],
+)
+def test_logits_are_refused_if_and_only_if_softmax_makes_no_numbers_of_them(row: list[float]) -> None:
+    chosen = {"logits": torch.tensor([[[0.0, 0.0, 0.0], row]])}
+    if bool(chosen["logits"].softmax(-1).isfinite().all()):
+        check_logits(chosen)
+        return
+    with pytest.raises(Diverged, match=r"the logits \[.*\] \(task 0, episode 1\)"):
+        check_logits(chosen)
+    check_logits(chosen, torch.tensor([[True, False]]))  # the action was not taken
+    with pytest.raises(Diverged, match=r"\(world 0\)"):
+        check_logits({"logits": torch.tensor([row])}, dims=("world",))
+
+
+def test_a_gaussian_has_no_logits() -> None:
+    check_logits({"mean": torch.tensor([NAN]), "log_std": torch.zeros(1)})  # its actions tell by themselves

@@ -6,10 +6,12 @@ import math
 import re
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 
 from metarl_lite.policies.base import tile
+from metarl_lite.policies.belief import BeliefPolicy
 from metarl_lite.policies.distributions import categorical_log_prob, categorical_sample, gaussian_log_prob
 from metarl_lite.policies.gru import GRUPolicy
 from metarl_lite.policies.layers import linear, quick_linear
@@ -161,6 +163,47 @@ def test_parameters_of_another_network_are_refused() -> None:
     policy, other = MLPPolicy(2, 2, generator(0)), MLPPolicy(2, 2, generator(0), hidden=(8,))
     with pytest.raises(ValueError, match=r"do not fit this policy, which needs .*w2"):
         policy.replace(other.params())
+
+
+def test_what_is_missing_and_what_is_too_much_are_named() -> None:
+    policy = MLPPolicy(2, 2, generator(0))
+    params = policy.params()
+    lacking = {name: p for name, p in params.items() if name != "w1"}
+    with pytest.raises(
+        ValueError, match=r"parameters without 'w1' do not fit this policy, which needs \{'w1': \(64, 64\)\}"
+    ):
+        policy.replace(lacking)
+    with pytest.raises(ValueError, match=r"not the parameters of an MLPPolicy \(they have no 'w1'\): 'b0', 'b1', "):
+        MLPPolicy.from_params(lacking)
+    with pytest.raises(
+        ValueError, match=r"parameters with 'more' do not fit this policy, which has none of these names"
+    ):
+        policy.replace(params | {"more": torch.zeros(1)})
+
+
+@pytest.mark.parametrize("kind", [MLPPolicy, GRUPolicy, BeliefPolicy])
+def test_an_option_that_there_is_none_of_is_named_with_those_that_there_are(kind: Any) -> None:
+    with pytest.raises(
+        ValueError, match=rf"^{kind.__name__} takes no 'hiden': its options are .*discrete.*dtype\.$"
+    ) as caught:
+        kind.for_tasks(PointGoal(), generator(0), hiden=3)
+    assert "gen" not in str(caught.value).split("options are")[1]
+
+
+@pytest.mark.parametrize("kind", [MLPPolicy, GRUPolicy, BeliefPolicy])
+@pytest.mark.parametrize("flag", ["no", 1, None])
+def test_a_policy_is_discrete_or_not(kind: Any, flag: Any) -> None:
+    with pytest.raises(ValueError, match=f"discrete = {flag!r}: True or False is needed"):
+        kind(2, 2, generator(0), discrete=flag)
+    with pytest.raises(ValueError, match=f"separate = {flag!r}: True or False is needed"):
+        GRUPolicy(2, 2, generator(0), separate=flag)
+    assert kind(2, 2, generator(0), discrete=np.bool_(True)).discrete is True
+
+
+@pytest.mark.parametrize("alpha", [1e39, -1e39, float("nan"), "fast"])
+def test_rates_begin_at_a_number_that_their_type_holds(alpha: Any) -> None:
+    with pytest.raises(ValueError, match=rf"alpha = {re.escape(repr(alpha))}: .* and one that torch.float32 holds"):
+        MLPPolicy(2, 2, generator(0)).with_rates(alpha)
 
 
 def test_parameters_without_a_task_dimension_are_refused() -> None:

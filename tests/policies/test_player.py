@@ -656,3 +656,22 @@ def test_a_diverged_policy_is_named() -> None:
     params: Params = MLP.params() | {"b2": torch.tensor([0.0, math.nan])}
     with pytest.raises(Diverged, match=r"the policy gave the action .*nan.*diverged"):
         player(MLP, params).act(np.zeros(2))
+
+
+@pytest.mark.parametrize("deterministic", [False, True])
+@pytest.mark.parametrize("kind", [MLPPolicy, GRUPolicy])
+def test_a_diverged_policy_of_discrete_actions_is_named(kind: Any, deterministic: bool) -> None:
+    policy = kind(2, 3, generator(0), discrete=True)
+    last = "actor_b" if kind is GRUPolicy else "b2"
+    play = player(policy, policy.params() | {last: torch.tensor([0.0, math.nan, 1.0])})
+    with pytest.raises(Diverged, match=r"the policy gave the logits \[.*nan.*\] \(world 0\).*diverged"):
+        play.act(np.zeros(2), deterministic)
+
+
+def test_a_player_keeps_its_own_parameters() -> None:
+    params = {name: p.detach() for name, p in MLP.params().items()}
+    play, seen = player(MLP, params), np.ones(2)
+    before = play.act(seen, True)
+    for p in params.values():
+        p.zero_()
+    assert np.array_equal(play.act(seen, True), before)

@@ -10,12 +10,16 @@ import numpy as np
 import pytest
 import torch
 
+from metarl_lite.algorithms.configs import MAMLConfig
+from metarl_lite.evaluate.curves import adaptation_curve, trial_returns
 from metarl_lite.policies.base import tile
+from metarl_lite.policies.gru import GRUPolicy
 from metarl_lite.policies.mlp import MLPPolicy
 from metarl_lite.rng import generator
 from metarl_lite.rollout import draw_noise, rollout
 from metarl_lite.tasks import FAMILIES, FiniteTasks, PointGoal, TaskDistribution, index_task, make_tasks
-from metarl_lite.tasks.base import check_positive
+from metarl_lite.tasks.base import blame_options, check_positive
+from metarl_lite.tasks.leaves import tasks_in
 from metarl_lite.types import Rollout, Task
 
 from .families import SMALL, random_actions
@@ -196,6 +200,42 @@ def test_a_wrong_task_is_refused_with_leaf_shape_and_remedy(name: str) -> None:
         tasks.check_task({**task, leaf: broken}, 3)
 
 
+@pytest.mark.parametrize("name", SMALL)
+def test_what_a_task_seems_to_be_decides_what_to_do(name: str) -> None:
+    tasks = make(name)
+    three, one = tasks.sample(3, generator(0)), tasks.default_task()
+    with pytest.raises(ValueError, match=r"this is one task, and a batch of them is needed, .*Add a leading dimension"):
+        tasks.check_task(one, tasks_in(one))
+    tasks.check_task({name: leaf.unsqueeze(0) for name, leaf in one.items()}, 1)  # as is said there
+    with pytest.raises(
+        ValueError, match=r"for a batch of 5 tasks: these are 3\..* tile\(policy\.params\(\), 3\) makes 3"
+    ):
+        tasks.check_task(three, 5)
+    with pytest.raises(ValueError, match=r"for a single task: these are 3 tasks\. The first of them is"):
+        tasks.check_task(three)
+    tasks.check_task({name: leaf[0] for name, leaf in three.items()})
+    with pytest.raises(ValueError, match=r"has shape \(0,.*\), which holds no task: at least one is needed"):
+        tasks.check_task({name: leaf[:0] for name, leaf in three.items()}, 0)
+    long = {name: torch.cat([leaf, leaf[:1]]) if i else leaf for i, (name, leaf) in enumerate(three.items())}
+    if len(long) > 1:
+        with pytest.raises(ValueError, match=r"was expected for a batch of 3 tasks: .*all of one N"):
+            tasks.check_task(long, 3)
+
+
+def test_a_single_task_is_told_from_many_wherever_it_is_given() -> None:
+    tasks = PointGoal(horizon=2)
+    policy, memory = MLPPolicy.for_tasks(tasks, generator(0)), GRUPolicy.for_tasks(tasks, generator(0), hidden=4)
+    one = tasks.default_task()
+    for use in (
+        lambda: adaptation_curve(tasks, policy, one, MAMLConfig(episodes=2), generator(0)),
+        lambda: rollout(tasks, policy, tile(policy.params(), 2), one, 1, generator(0)),
+        lambda: trial_returns(tasks, memory, one, 2, generator(0)),
+        lambda: FiniteTasks(tasks, one),
+    ):
+        with pytest.raises(ValueError, match=r"has shape \(2,\): this is one task, .* \('N', 2\)\. Add a leading dim"):
+            use()
+
+
 @pytest.mark.parametrize("size", [0, -3, 2.5, True, "4", None])
 def test_sizes_that_are_not_positive_integers_are_refused(size: object) -> None:
     with pytest.raises(ValueError, match=rf"count = {size!r}: a positive integer is needed, such as count=20"):
@@ -208,6 +248,33 @@ def test_negative_horizons_and_batches_are_refused(name: str) -> None:
         make_tasks(name, horizon=-1)
     with pytest.raises(ValueError, match="num_tasks = 0: a positive integer"):
         make(name).sample(0, generator(0))
+
+
+@pytest.mark.parametrize("name", ["x", ["grid-goal"], {"grid-goal": 3}, np.array(["grid-goal", "x"]), None, 3])
+def test_a_family_that_there_is_none_of_is_named(name: Any) -> None:
+    with pytest.raises(ValueError, match=r"there is no family of tasks .*; make_tasks knows bernoulli-bandit, "):
+        make_tasks(name)
+
+
+def test_an_option_that_a_family_does_not_take_is_named_with_those_that_it_does() -> None:
+    with pytest.raises(ValueError, match=r"^GridGoal takes no 'siez': its options are size, horizon, dtype\.$"):
+        make_tasks("grid-goal", siez=3)
+    blame_options(FAMILIES["grid-goal"], {"size": None, "dtype": None})  # it was none of the names
+    with pytest.raises(ValueError, match="vary_transitions = 'no': True or False is needed"):
+        make_tasks("two-step", vary_transitions="no")
+
+
+def test_a_pool_is_a_copy() -> None:
+    tasks = PointGoal()
+    pool = tasks.sample(3, generator(0))
+    family = FiniteTasks(tasks, pool)
+    before = [family.sample(5, generator(1))["goal"], family.default_task()["goal"], family.identity()["pool"]]
+    pool["goal"][:] = 9.0
+    family.default_task()["goal"][:] = 9.0
+    after = [family.sample(5, generator(1))["goal"], family.default_task()["goal"], family.identity()["pool"]]
+    assert torch.equal(before[0], after[0])
+    assert torch.equal(before[1], after[1])
+    assert before[2] == after[2]
 
 
 def test_families_by_name() -> None:

@@ -272,6 +272,10 @@ REFUSED = {
     "a plain end": (lambda s, r, d: (s, r, False), r"step gives terminated of type bool: .* True and False of shape"),
     "no end": (lambda s, r, d: (s, r, None), r"step gives terminated of type NoneType: a tensor of True and False"),
     "plain rewards": (lambda s, r, d: (s, 1.0, d), r"step gives rewards of type float: a tensor of real numbers of"),
+    "nan among the ends": (
+        lambda s, r, d: (s, r, torch.where(torch.arange(d.numel()).reshape(d.shape) == d.numel() - 1, NAN, d.float())),
+        r"step gives terminated = nan: True or False",
+    ),
     "half an end": (lambda s, r, d: (s, r, d + 0.5), r"step gives terminated = 0.5: True or False"),
     "a column of ends": (lambda s, r, d: (s, r, d.unsqueeze(-1)), r"step gives terminated of shape"),
     "two values": (lambda s, r, d: (s, r), r"step gives 2 values: \(next state, reward, terminated\)"),
@@ -535,7 +539,9 @@ def test_environments_name_the_family_too(what: str) -> None:
 
 def test_a_sample_of_another_size_is_named() -> None:
     tasks = variant(sample=lambda self, num_tasks, gen: Own.sample(self, num_tasks + 1, gen))()
-    with pytest.raises(ValueError, match=r"shape \(4,\), but \(3,\) was expected .* mend Variant\.sample"):
+    with pytest.raises(
+        ValueError, match=r"shape \(4,\), but \(3,\) was expected .*: these are 4\. .* mend that sample"
+    ):
         episodes(tasks)
     config = RL2Config(iterations=1, num_tasks=3, trials=2, episodes=2)
     with pytest.raises(ValueError, match=r"shape \[6, 2, 1\] .*: 8 tasks and 2 episodes need shape \[8, 2, 1\]"):
