@@ -56,7 +56,9 @@ def test_sitting_at_the_old_goal_is_worth_58_and_not_60() -> None:
     line = (torch.arange(400, dtype=torch.float64) + 0.5) / 400 - 0.5
     distance = (torch.cartesian_prod(line, line) - torch.tensor([0.3, 0.4], dtype=torch.float64)).norm(dim=1).mean()
     assert -100 * distance.item() == pytest.approx(-58.88, abs=0.005)
-    assert -100 * mean_distance(torch.tensor([0.3, 0.4], dtype=torch.float64)).item() == pytest.approx(-58.88, abs=0.005)
+    assert -100 * mean_distance(torch.tensor([0.3, 0.4], dtype=torch.float64)).item() == pytest.approx(
+        -58.88, abs=0.005
+    )
 
 
 def test_what_ending_by_luck_is_worth() -> None:

@@ -96,7 +96,9 @@ def test_how_noise_becomes_an_action() -> None:
         if tasks.discrete:
             assert ((noise >= 0) & (noise < 1)).all()
             cumulative = output.softmax(-1).cumsum(-1)
-            by_hand = [next(a for a in range(2) if u < cumulative[0, i, a] or a == 1) for i, u in enumerate(noise[0, :, 0])]
+            by_hand = [
+                next(a for a in range(2) if u < cumulative[0, i, a] or a == 1) for i, u in enumerate(noise[0, :, 0])
+            ]
             assert action[0].tolist() == by_hand
             assert 0 < sum(by_hand) < 50
         else:

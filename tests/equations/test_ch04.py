@@ -225,7 +225,11 @@ def mean_step_gradient(episodes: int) -> tuple[Tensor, Tensor, float]:
     """
     theta = torch.tensor([0.4, -0.3], dtype=F64)
     q = theta.sigmoid()  # the chance to end, at each step
-    outcomes = [(q[0], [1], [1.0]), ((1 - q[0]) * q[1], [0, 1], [0.5, 3.0]), ((1 - q[0]) * (1 - q[1]), [0, 0], [0.5, 0.2])]
+    outcomes = [
+        (q[0], [1], [1.0]),
+        ((1 - q[0]) * q[1], [0, 1], [0.5, 3.0]),
+        ((1 - q[0]) * (1 - q[1]), [0, 0], [0.5, 0.2]),
+    ]
     total = torch.zeros(2, dtype=F64)
     for batch in product(outcomes, repeat=episodes):
         chance, vote, steps = torch.ones((), dtype=F64), torch.zeros(2, dtype=F64), 0
