@@ -10,14 +10,15 @@ from torch import Tensor
 
 from metarl_lite.algorithms.configs import MAMLConfig
 from metarl_lite.algorithms.inner import adapt
-from metarl_lite.algorithms.maml import maml
 from metarl_lite.evaluate.intervals import bootstrap_interval, iqm
 from metarl_lite.lesson import plot
 from metarl_lite.lesson.page import player
+from metarl_lite.lesson.plot.charts import CSS_PIXELS
 from metarl_lite.losses import policy_gradient
 from metarl_lite.oracles.navigation import standing_still_return
 from metarl_lite.policies.base import tile
 from metarl_lite.policies.mlp import MLPPolicy
+from metarl_lite.records.actors import actor
 from metarl_lite.records.results import recorded
 from metarl_lite.returns import with_advantages
 from metarl_lite.rng import generator
@@ -29,14 +30,15 @@ STATIC = IMAGES.parent / "static"
 GOALS = torch.tensor([[0.4, 0.35], [-0.4, 0.3], [-0.3, -0.4], [0.45, -0.2]])
 ALT = (
     "Film. Left, before adaptation, four agents with the same initialisation wander about the origin. Right, after one "
-    "gradient step each, from twenty episodes on its own goal, each walks towards its own goal and stays near it."
+    "gradient step each, from twenty episodes on its own goal, each walks towards the goal of its colour and stays "
+    "near it."
 )
 
 
 def paths() -> tuple[Tensor, Tensor]:
     """Positions `[4, E, T, 2]` before and after one step, by an initialisation trained for 100 iterations."""
-    tasks, config, gen = PointGoal(), MAMLConfig(), generator(0)
-    policy, _ = maml(tasks, MLPPolicy.for_tasks(tasks, gen), config, gen)
+    tasks, config, gen, policy = PointGoal(), MAMLConfig(), generator(0), actor("navigation-maml")
+    assert isinstance(policy, MLPPolicy)
     params, task = tile(policy.params(), len(GOALS)), {"goal": GOALS}
     before = rollout(tasks, policy, params, task, config.episodes, gen)
     support = with_advantages(before, config.discount, config.gae_lambda, config.normalise)
@@ -52,9 +54,11 @@ def film(before: Tensor, after: Tensor) -> str:
         for ax, positions, title in zip(axes, (before, after), ("before", "after one gradient step"), strict=True):
             ax.clear()
             for role, (goal, path) in enumerate(zip(GOALS, positions[:, 0], strict=True)):
-                plot.trajectories(ax, path[: t + 1], goal, role=role)
+                plot.trajectories(ax, path[: t + 1], role=role)
+                colour = plot.look(role)["color"]
+                ax.plot(*goal, "*", markersize=14, color=colour, markeredgecolor="black")  # the agent's own
             ax.set(title=title, xticks=[-0.5, 0, 0.5], yticks=[-0.5, 0, 0.5])
-        frames.append(plot.render(fig, plot.CSS_PIXELS))
+        frames.append(plot.render(fig, CSS_PIXELS))
     return player(frames, ALT, 90, 700, still=-1)
 
 

@@ -62,7 +62,7 @@ def bootstrap_interval(
     they are independent, and the interval would be far too narrow.
 
     Args:
-        scores: `[S, M]`, seeds x test tasks; or `[S]`, one score a seed: a tensor, an array, a table or lists.
+        scores: `[S, N]`, seeds x test tasks; or `[S]`, one score a seed: a tensor, an array, a table or lists.
         gen: draws the resamples.
         statistic: maps scores of seeds `[..., S]` (means over the tasks) to `[...]`.
         level: nominal coverage.
@@ -90,7 +90,7 @@ def bootstrap_interval(
     # [B, S]
     pick = torch.randint(seeds, (resamples, seeds), generator=gen, device=gen.device)
     if tasks_too:
-        # [B, M]
+        # [B, N]
         which = torch.randint(
             num_tasks, (resamples, num_tasks), generator=gen, device=gen.device
         )
@@ -114,7 +114,7 @@ def t_interval(scores: Scores, level: float = 0.95) -> tuple[Tensor, Tensor]:
     It serves for any independent scores, `[S]`: those of independent tasks, for one.
 
     Args:
-        scores: `[S, M]` or `[S]`, as in `bootstrap_interval`.
+        scores: `[S, N]` or `[S]`, as in `bootstrap_interval`.
         level: nominal coverage; exact where the seeds' means are normal.
 
     Source: Student (1908).

@@ -9,7 +9,7 @@ from torch import Tensor
 def value_iteration(
     transitions: Tensor, rewards: Tensor, horizon: int, discount: float = 1.0
 ) -> tuple[Tensor, Tensor]:
-    r"""Optimal values with t steps to go, backwards from the horizon.
+    r"""Optimal values before step t, with T - t steps to go, backwards from the horizon.
 
     $$ V_t(s) = \max_a \Big[ r(s, a) + \gamma \sum_{s'} P(s' \mid s, a)\, V_{t+1}(s') \Big], \qquad V_T = 0 $$
 

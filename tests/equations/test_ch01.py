@@ -7,7 +7,7 @@ import math
 import pytest
 import torch
 
-from metarl_lite.oracles.navigation import locate_goal, mean_distance, standing_still_return
+from metarl_lite.oracles.navigation import agnostic_bound, locate_goal, mean_distance, standing_still_return
 from metarl_lite.rng import generator, normal
 from metarl_lite.tasks import PointGoal
 
@@ -49,3 +49,28 @@ def test_eq_locate_goal() -> None:
         right = (places[:, k] ** 2).sum(-1) - (places[:, 0] ** 2).sum(-1) - rho[:, k] ** 2 + rho[:, 0] ** 2
         assert torch.allclose(left, right, rtol=0, atol=1e-12)
     assert torch.allclose(locate_goal(places, rho), goals, rtol=0, atol=1e-6)
+
+
+def test_sitting_at_the_old_goal_is_worth_58_and_not_60() -> None:
+    """What the specialist has on new goals is near this; by brute force over a grid of goals."""
+    line = (torch.arange(400, dtype=torch.float64) + 0.5) / 400 - 0.5
+    distance = (torch.cartesian_prod(line, line) - torch.tensor([0.3, 0.4], dtype=torch.float64)).norm(dim=1).mean()
+    assert -100 * distance.item() == pytest.approx(-58.88, abs=0.005)
+    assert -100 * mean_distance(torch.tensor([0.3, 0.4], dtype=torch.float64)).item() == pytest.approx(
+        -58.88, abs=0.005
+    )
+
+
+def test_what_ending_by_luck_is_worth() -> None:
+    """The two halves of the argument: the chance of an end, and what it saves, by brute force; and the bound itself."""
+    tasks = PointGoal(dtype=torch.float64)
+    assert 0 < agnostic_bound(tasks) - standing_still_return() < 0.06
+    assert round(agnostic_bound(tasks), 2) == -38.20
+    line = (torch.arange(2000, dtype=torch.float64) + 0.5) / 2000 - 0.5
+    goals, side = torch.cartesian_prod(line, line), 2 * tasks.radius
+    for place, later in (([0.1, -0.2], [0.4, 0.4]), ([0.0, 0.0], [0.0, 0.1]), ([0.495, 0.0], [-0.3, 0.2])):
+        at, then = (torch.tensor(x, dtype=torch.float64) for x in (place, later))
+        ends = ((goals - at).abs() < tasks.radius).all(-1)
+        assert ends.double().mean() <= side**2 * 1.02  # the grid's own error is a fiftieth
+        saved = (ends * (goals - then).norm(dim=-1)).mean()
+        assert saved <= side**2 * (at.norm() + then.norm() + side * -standing_still_return(1)) * 1.02

@@ -7,7 +7,9 @@ import math
 import pytest
 import torch
 
+from metarl_lite.policies.mlp import MLPPolicy
 from metarl_lite.rng import generator
+from metarl_lite.rollout import draw_noise
 from metarl_lite.tasks import FAMILIES, GridGoal, PointGoal, TabularMDP, make_tasks
 
 
@@ -62,10 +64,42 @@ def test_eq_two_goals() -> None:
 
 
 def test_eq_seen_share() -> None:
-    """By recursion: the next draw misses a given task with probability 1 - 1 / M, whatever came before."""
+    """By recursion: the next draw misses a given task with probability 1 - 1 / C, whatever came before."""
     count, missed = len(GridGoal().goals()), 1.0
     assert count == 21
     for draws in range(1, 101):
         missed *= 1 - 1 / count
         assert 1 - (1 - 1 / count) ** draws == pytest.approx(1 - missed)
     assert 1 - (1 - 1 / count) ** 100 > 0.99
+
+
+def test_three_families_are_finite_and_six_are_not() -> None:
+    sizes = {}
+    for name in FAMILIES:
+        drawn = make_tasks(name).sample(1000, generator(3))
+        sizes[name] = len({tuple(torch.cat([leaf[i].flatten().double() for leaf in drawn.values()]).tolist())
+                           for i in range(1000)})  # fmt: skip
+    finite = {name: size for name, size in sizes.items() if size < 1000}
+    assert finite == {"eleven-arms": 10, "two-step": 4, "grid-goal": 21}
+
+
+def test_how_noise_becomes_an_action() -> None:
+    """A number: mean plus deviation times a standard normal one. A choice: the first beyond a uniform number."""
+    gen = generator(4)
+    for name in ("point-goal", "cartpole"):
+        tasks = make_tasks(name)
+        policy = MLPPolicy.for_tasks(tasks, gen, hidden=(4,))
+        params = {key: p.unsqueeze(0) + 0.5 for key, p in policy.params().items()}
+        seen = torch.randn((1, 50, tasks.observation_size), generator=gen)
+        noise = draw_noise(tasks, policy, 1, 50, gen).action[:, :, 0]  # [1, 50, A]
+        action, output = policy.act(params, seen, noise), policy.forward(params, seen)
+        if tasks.discrete:
+            assert ((noise >= 0) & (noise < 1)).all()
+            cumulative = output.softmax(-1).cumsum(-1)
+            by_hand = [
+                next(a for a in range(2) if u < cumulative[0, i, a] or a == 1) for i, u in enumerate(noise[0, :, 0])
+            ]
+            assert action[0].tolist() == by_hand
+            assert 0 < sum(by_hand) < 50
+        else:
+            torch.testing.assert_close(action, output + params["log_std"].exp() * noise)

@@ -10,9 +10,10 @@ import torch
 
 from metarl_lite.algorithms.configs import MAMLConfig
 from metarl_lite.evaluate.curves import adaptation_curve
-from metarl_lite.evaluate.intervals import iqm, t_interval
+from metarl_lite.evaluate.intervals import bootstrap_interval, iqm, t_interval, t_quantile
 from metarl_lite.lesson.exercises import find
-from metarl_lite.oracles.bandits import greedy, in_turn, play
+from metarl_lite.oracles.bandits import greedy, in_turn, play, thompson
+from metarl_lite.oracles.navigation import agnostic_bound
 from metarl_lite.policies.mlp import MLPPolicy
 from metarl_lite.rng import generator, normal, uniform
 from metarl_lite.tasks.bandits import BernoulliBandit
@@ -98,3 +99,41 @@ def test_eq_iqm(n: int) -> None:
     assert sum(weights) == 1
     expected = sum(float(w) * x for w, x in zip(weights, scores.sort().values, strict=True))
     torch.testing.assert_close(iqm(scores), expected)
+
+
+def test_greedy_takes_the_posterior_mean_and_thompson_the_whole_posterior() -> None:
+    """Against the density p^w (1 - p)^l on a grid: the mean, and the chance that one arm's draw beats the other's."""
+    p = (torch.arange(20_000, dtype=F64) + 0.5) / 20_000
+    record = torch.tensor([[3.0, 1.0], [2.0, 1.0]], dtype=F64)  # wins of two arms, and losses
+    density = p.unsqueeze(-1) ** record[0] * (1 - p.unsqueeze(-1)) ** record[1]
+    density = density / density.sum(0)
+    means = (p.unsqueeze(-1) * density).sum(0)
+    torch.testing.assert_close(means, (record[0] + 1) / (record.sum(0) + 2), rtol=1e-6, atol=0)
+    assert greedy(record[:1], record[1:], generator(0)).item() == means.argmax().item()
+    ahead = (density[:, 0] * density[:, 1].cumsum(0)).sum().item()
+    wins, losses = (row.expand(40_000, 2) for row in record)
+    share = (thompson(wins, losses, generator(1)) == 0).double().mean().item()
+    assert abs(share - ahead) < 4 * math.sqrt(ahead * (1 - ahead) / 40_000)
+    assert ahead < 0.8, "greedy would pull the first arm always"
+
+
+def test_the_factor_of_students_interval() -> None:
+    assert [round(t_quantile(0.975, seeds - 1), 2) for seeds in (3, 5)] == [4.30, 2.78]
+    assert t_quantile(0.975, 10_000) == pytest.approx(1.96, abs=1e-3)
+
+
+def test_five_numbers_drawn_again_spread_less_than_five_new_ones() -> None:
+    """The variance of their mean is (S - 1) / S of the right one, S = 5; and the IQM of the same draws has a larger."""
+    scores = torch.tensor([0.3, -1.2, 0.8, 2.0, -0.4], dtype=F64)
+    grid = torch.cartesian_prod(*[torch.arange(5)] * 5)  # all 3125 draws
+    means, middles = scores[grid].mean(1), iqm(scores[grid])
+    right = scores.var() / 5
+    assert (means.var(correction=0) / right).item() == pytest.approx(4 / 5)
+    assert middles.var(correction=0) > 1.1 * means.var(correction=0)
+    ends = torch.stack(bootstrap_interval(scores, generator(0), lambda x: x.mean(-1), resamples=100_000))
+    torch.testing.assert_close(ends, means.quantile(torch.tensor([0.025, 0.975], dtype=F64)), atol=0.05, rtol=0)
+
+
+def test_nothing_that_ignores_the_goal_returns_minus_25() -> None:
+    """So the second agent of the first question of the quiz cannot be."""
+    assert -38.21 < agnostic_bound(PointGoal()) < -38.19 < -25

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable
 from itertools import product
 from typing import Any
@@ -10,6 +11,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from metarl_lite.algorithms.configs import MAMLConfig
 from metarl_lite.losses import policy_gradient
 from metarl_lite.oracles.bandits import exact_policy_gradient
 from metarl_lite.oracles.supports import Episodes, scores
@@ -206,3 +208,58 @@ def test_eq_gae() -> None:
         check_gae(lambda r, v, last, discount, lam, ended: gae(r, v, last, discount, lam))
     with pytest.raises(AssertionError):
         check_gae(lambda r, v, last, discount, lam, ended: gae(r, v, last, discount, discount * lam, ended))
+
+
+def test_rewards_of_the_past_have_a_mean_of_zero_with_the_score() -> None:
+    """E[r_k score_t] = 0 for k < t, and not for k = t: over all trajectories of the MDP of 2 x 2 x 3."""
+    past, _ = expected_vote(lambda states, acts, gains, t: gains[:t].sum())
+    torch.testing.assert_close(past, torch.zeros(2, 2, dtype=F64), atol=1e-12, rtol=0)
+    present, _ = expected_vote(lambda states, acts, gains, t: gains[t])
+    assert present.abs().max() > 0.1
+
+
+def mean_step_gradient(episodes: int) -> tuple[Tensor, Tensor, float]:
+    """Action 1 ends an episode of at most two steps; theta has a logit for each step. All batches of that many.
+
+    Gives the mean of the gradient of minus the loss, the exact gradient, and the mean length.
+    """
+    theta = torch.tensor([0.4, -0.3], dtype=F64)
+    q = theta.sigmoid()  # the chance to end, at each step
+    outcomes = [
+        (q[0], [1], [1.0]),
+        ((1 - q[0]) * q[1], [0, 1], [0.5, 3.0]),
+        ((1 - q[0]) * (1 - q[1]), [0, 0], [0.5, 0.2]),
+    ]
+    total = torch.zeros(2, dtype=F64)
+    for batch in product(outcomes, repeat=episodes):
+        chance, vote, steps = torch.ones((), dtype=F64), torch.zeros(2, dtype=F64), 0
+        for weight, acts, gains in batch:
+            chance = chance * weight
+            for t, act in enumerate(acts):
+                vote[t] += (act - q[t]) * sum(gains[t:])
+            steps += len(acts)
+        total += chance * vote / steps
+
+    def expected(x: Tensor) -> Tensor:
+        p = x.sigmoid()
+        return p[0] * 1.0 + (1 - p[0]) * (p[1] * 3.5 + (1 - p[1]) * 0.7)
+
+    length = sum(float(weight) * len(acts) for weight, acts, _ in outcomes)
+    return total, torch.func.grad(expected)(theta), length
+
+
+def test_with_early_ends_the_divisor_is_random() -> None:
+    """Then the mean of the estimate is not the gradient over the mean length, and comes nearer with more episodes."""
+    gaps = []
+    for episodes in (1, 2, 4, 6):
+        mean, exact, length = mean_step_gradient(episodes)
+        gaps.append(((mean - exact / length).norm() / (exact / length).norm()).item())
+    assert gaps[0] > 0.1
+    assert gaps == sorted(gaps, reverse=True)
+    assert gaps[3] < gaps[0] / 4
+
+
+def test_the_defaults_are_those_that_the_chapter_states() -> None:
+    assert (MAMLConfig().discount, MAMLConfig().gae_lambda) == (0.99, 0.98)
+    defaults = {name: p.default for name, p in inspect.signature(with_advantages).parameters.items()}
+    assert (defaults["discount"], defaults["gae_lambda"]) == (0.99, 1.0)

@@ -11,6 +11,7 @@ from metarl_lite.oracles.bandits import exact_policy_gradient
 from metarl_lite.policies.base import tile
 from metarl_lite.policies.layers import linear
 from metarl_lite.policies.mlp import MLPPolicy
+from metarl_lite.records.results import recorded
 from metarl_lite.returns import with_advantages
 from metarl_lite.rng import generator, normal
 from metarl_lite.rollout import rollout
@@ -100,3 +101,31 @@ def test_disturbing_one_task_moves_no_other() -> None:
     for name, p in before.items():
         assert torch.equal(p[[0, 2]], after[name][[0, 2]])
     assert not torch.equal(before["w0"][1], after["w0"][1])
+
+
+def test_the_surplus_on_the_support_falls_as_one_over_the_episodes() -> None:
+    """tr Cov of a mean of n pulls is that of one, divided by n: by listing the outcomes of 1 to 4 pulls."""
+    theta = torch.tensor([0.4, -0.2], dtype=torch.float64)
+    p, rewards = theta.softmax(0), torch.tensor([1.0, 0.3], dtype=torch.float64)
+    votes = rewards[:, None] * (torch.eye(2, dtype=torch.float64) - p)
+    exact = exact_policy_gradient(theta, rewards)
+    surplus = []
+    for pulls in (1, 2, 3, 4):
+        arms = torch.cartesian_prod(*[torch.arange(2)] * pulls).reshape(-1, pulls)
+        chance, estimate = p[arms].prod(1), votes[arms].mean(1)
+        surplus.append((chance @ estimate.square().sum(1) - exact @ exact).item())
+    for pulls, found in zip((1, 2, 3, 4), surplus, strict=True):
+        assert abs(found - surplus[0] / pulls) < 1e-14
+
+
+def test_what_the_recorded_starts_are_worth() -> None:
+    """Before a step MAML's and the mixture's are alike, after it they are not; one step goes most of the way."""
+    runs = {name: run["test_returns"] for name, run in recorded("initialisations")["runs"].items()}
+    random, mixture, trained = (runs[f"navigation-{name}"] for name in ("random", "mixture", "maml"))
+    assert abs(mixture[0] - trained[0]) < 0.5
+    assert trained[1] - mixture[1] > 5
+    assert mixture[1] - random[1] > 35
+    assert (trained[1] - trained[0]) / (-0.51 - trained[0]) > 0.6
+    ends = [run["test_returns"][-1][1] for run in recorded("maml-navigation")["runs"].values()]
+    assert len(ends) == 10
+    assert -15 < min(ends) <= max(ends) < -12
