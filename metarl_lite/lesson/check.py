@@ -153,7 +153,8 @@ def _judge_function(exercise: Exercise, attempt: Callable[..., Any]) -> Verdict:
     found = [fault(*pair, exercise) for pair in pairs]
     if not any(found):
         return _correct(exercise, pairs[0][0].printed)
-    for message, wrong in exercise.mistakes.items():
+    kinds = {kind for kind, _ in filter(None, found)}
+    for message, wrong in exercise.mistakes.items() if kinds != {"mistake"} else ():
         others = zip(pairs, _outcomes(exercise, wrong), strict=True)
         if all(alike(mine, other, exercise) for (mine, _), other in others):
             return Verdict("mistake", message, pairs[0][0].printed)

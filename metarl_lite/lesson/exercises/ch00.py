@@ -87,8 +87,8 @@ EXERCISES = [
             "The value is right, but no gradient reaches theta: the step begins at a copy of it.": (
                 lambda loss, theta, lr: _after_one_step(loss, theta.detach().clone().requires_grad_(), lr)
             ),
-            "The value is right, but it is a number without a graph: .item(), .detach(), .data or torch.no_grad has cut "
-            "it off.": lambda loss, theta, lr: _after_one_step(loss, theta, lr).item(),
+            "The value is right, but it is a number without a graph: .item(), .detach(), .data or torch.no_grad has "
+            "cut it off.": lambda loss, theta, lr: _after_one_step(loss, theta, lr).item(),
             "Your step overwrites theta, so its gradient is taken where the step ends and not where it began. Make a "
             "new tensor.": _in_place,
             "This is where the step leads. Asked for is the loss there.": (

@@ -16,7 +16,8 @@ def _goals(seed: int, count: int) -> Tensor:
 
 
 def _constant_return(place: Tensor, goals: Tensor, horizon: int) -> Tensor:
-    return -horizon * (goals - place).norm(dim=-1).mean()
+    distance: Tensor = (goals - place).norm(dim=-1)
+    return -horizon * distance.mean()
 
 
 def _drop_cases() -> list[Case]:

@@ -18,6 +18,27 @@ from .outcome import Draw
 Split = tuple[Tensor, Tensor]
 PLACE = (0.3, 0.4)
 
+NO_CIRCLE = (
+    "These goals are not all equally far from the origin: the distance is the radius itself, and only the"
+    " direction is drawn."
+)
+OTHER_RADIUS = "These goals lie on a circle around the origin, but not on that of the given radius."
+LOPSIDED = "Some directions come more often than others. Draw the angle uniformly on a whole turn, not the coordinates."
+TOO_EVEN = (
+    "These directions are spaced too evenly for chance. Goals are independent of one another: an angle is"
+    " drawn for each."
+)
+IN_A_ROW = (
+    "The goals follow one another in order, so where one is tells where the next is: draw an angle for each by itself."
+)
+ALL_IN_TRAINING = "Your training part still holds the test goals: all of them are in it."
+TWICE = "Some goals are in both parts, or twice in one, and others in none: shuffle once, without replacement, and cut."
+IN_ORDER = "The split is the same for every seed. Without a shuffle you test on the last columns."
+FAVOURED = "Over many seeds some goals are tested much more often than others."
+FEW_SETS = (
+    "Over many seeds the same few test sets come back, such as goals that stand side by side in the list."
+    " Every set of goals should be possible: shuffle them all."
+)
 SAME = "Twice the same seed, and two different results: some of your chance does not come from gen."
 FIXED = "Two seeds, and the same result: no chance, or none that comes from gen."
 RESTARTED = (
@@ -51,41 +72,15 @@ def _facts_of_ring(draw: Draw, num_tasks: int, radius: float) -> Facts:
     goals = [torch.as_tensor(task["goal"]).double() for task in _four(draw)]
     far, goal = goals[0].norm(dim=1), goals[0]
     flat = bool(((far - far.mean()).abs() < 1e-4).all())
-    yield (
-        flat,
-        (
-            "These goals are not all equally far from the origin: the distance is the radius itself, and only the "
-            "direction is drawn."
-        ),
-    )
-    yield (
-        abs(far.mean().item() - radius) < 1e-4,
-        ("These goals lie on a circle around the origin, but not on that of the given radius."),
-    )
+    yield flat, NO_CIRCLE
+    yield abs(far.mean().item() - radius) < 1e-4, OTHER_RADIUS
     yield from _as_drawn([goal.flatten().tolist() for goal in goals])
     angle = torch.atan2(goal[:, 1], goal[:, 0])
     waves = [abs(f(k * angle).mean().item()) for k in (1, 2, 3, 4) for f in (torch.cos, torch.sin)]
-    yield (
-        max(waves) < 0.09,
-        (  # each has a standard deviation of .011
-            "Some directions come more often than others. Draw the angle uniformly on a whole turn, not the coordinates."
-        ),
-    )
+    yield max(waves) < 0.09, LOPSIDED  # each has a standard deviation of .011
     gaps = angle.sort().values.diff() * num_tasks / (2 * math.pi)
-    yield (
-        1.7 < gaps.square().mean().item() < 2.4,
-        (  # 2 +- .03 where goals are independent, 1 on a grid
-            "These directions are spaced too evenly for chance. Goals are independent of one another: an angle is drawn for "
-            "each."
-        ),
-    )
-    yield (
-        abs((angle[1:] - angle[:-1]).cos().mean().item()) < 0.09,
-        (
-            "The goals follow one another in order, so where one is tells where the next is: draw an angle for each by "
-            "itself."
-        ),
-    )
+    yield 1.7 < gaps.square().mean().item() < 2.4, TOO_EVEN  # 2 +- .03 where goals are independent, 1 on a grid
+    yield abs((angle[1:] - angle[:-1]).cos().mean().item()) < 0.09, IN_A_ROW
 
 
 def _at(angle: Tensor, radius: float | Tensor) -> Task:
@@ -107,7 +102,8 @@ def _somewhere() -> torch.Generator:
 
 
 def _reward(state: Tensor) -> Tensor:
-    return -(state - torch.tensor([0.3, 0.4])).norm(dim=-1)
+    distance: Tensor = (state - torch.tensor(PLACE)).norm(dim=-1)
+    return -distance
 
 
 def _wind_step(task: Task, state: Tensor, action: Tensor) -> tuple[Tensor, Tensor]:
@@ -148,34 +144,17 @@ def _facts_of_split(draw: Draw, goals: Tensor, num_test: int) -> Facts:
     rows = [tuple(row) for row in goals.tolist()]
     splits = [[[tuple(row) for row in torch.as_tensor(p).tolist()] for p in parts] for parts in _four(draw)]
     train, test = splits[0]
-    yield not set(rows) <= set(train), "Your training part still holds the test goals: all of them are in it."
-    yield (
-        not set(train) & set(test) and set(train + test) == set(rows),
-        (
-            "Some goals are in both parts, or twice in one, and others in none: shuffle once, without replacement, and cut."
-        ),
-    )
-    yield (
-        splits[0] != splits[3] or splits[0] != splits[2] or splits[0] != splits[1],
-        ("The split is the same for every seed. Without a shuffle you test on the last columns."),
-    )
+    yield not set(rows) <= set(train), ALL_IN_TRAINING
+    yield not set(train) & set(test) and set(train + test) == set(rows), TWICE
+    yield splits[0] != splits[3] or splits[0] != splits[2] or splits[0] != splits[1], IN_ORDER
     yield from _as_drawn([[x for row in sorted(split[1]) for x in row] for split in splits])
     place = {row: index for index, row in enumerate(rows)}
     sets = [frozenset(place[tuple(row)] for row in torch.as_tensor(parts[1]).tolist())
             for parts in draw(*map(generator, range(10, 310)))]  # fmt: skip
     chosen = Counter(index for one in sets for index in one)
     share, count = num_test / len(rows), len(sets)
-    yield (
-        all(abs(chosen[index] / count - share) < 0.2 for index in range(len(rows))),
-        ("Over many seeds some goals are tested much more often than others."),
-    )
-    yield (
-        len(set(sets)) > 0.9 * count,
-        (
-            "Over many seeds the same few test sets come back, such as goals that stand side by side in the list. Every "
-            "set of goals should be possible: shuffle them all."
-        ),
-    )
+    yield all(abs(chosen[index] / count - share) < 0.2 for index in range(len(rows))), FAVOURED
+    yield len(set(sets)) > 0.9 * count, FEW_SETS
 
 
 def _shifted(goals: Tensor, num_test: int, gen: torch.Generator) -> Split:
@@ -203,26 +182,16 @@ EXERCISES = [
         cases=[(4000, 0.5), (4000, 2.0)],
         facts=_facts_of_ring,
         mistakes={
-            "These goals are not all equally far from the origin: the distance is the radius itself, and only the "
-            "direction is drawn.": lambda n, radius, gen: _at(
+            NO_CIRCLE: lambda n, radius, gen: _at(
                 2 * math.pi * uniform((n,), gen, torch.float32), radius * uniform((n,), gen, torch.float32)
             ),
-            "These goals lie on a circle around the origin, but not on that of the given radius.": (
-                lambda n, radius, gen: _ring(n, 1.0, gen)
-            ),
+            OTHER_RADIUS: (lambda n, radius, gen: _ring(n, 1.0, gen)),
             SAME: lambda n, radius, gen: _ring(n, radius, _somewhere()),
             FIXED: lambda n, radius, gen: _at(_even(n), radius),
             RESTARTED: lambda n, radius, gen: _ring(n, radius, generator(gen.initial_seed())),
-            "Some directions come more often than others. Draw the angle uniformly on a whole turn, not the "
-            "coordinates.": lambda n, radius, gen: _at(math.pi * uniform((n,), gen, torch.float32), radius),
-            "These directions are spaced too evenly for chance. Goals are independent of one another: an angle is "
-            "drawn for each.": lambda n, radius, gen: _at(
-                _even(n) + 2 * math.pi * uniform((1,), gen, torch.float32), radius
-            ),
-            "The goals follow one another in order, so where one is tells where the next is: draw an angle for each by "
-            "itself.": lambda n, radius, gen: _at(
-                2 * math.pi * uniform((n,), gen, torch.float32).sort().values, radius
-            ),
+            LOPSIDED: lambda n, radius, gen: _at(math.pi * uniform((n,), gen, torch.float32), radius),
+            TOO_EVEN: lambda n, radius, gen: _at(_even(n) + 2 * math.pi * uniform((1,), gen, torch.float32), radius),
+            IN_A_ROW: lambda n, radius, gen: _at(2 * math.pi * uniform((n,), gen, torch.float32).sort().values, radius),
         },
         praise="A new family is often no more than a new sample: reset, step and observe can stay those of PointGoal.",
     ),
@@ -291,19 +260,13 @@ EXERCISES = [
         facts=_facts_of_split,
         parts=("the training goals", "the test goals"),
         mistakes={
-            "Your training part still holds the test goals: all of them are in it.": (
-                lambda goals, num_test, gen: (goals, _split(goals, num_test, gen)[1])
-            ),
-            "Some goals are in both parts, or twice in one, and others in none: shuffle once, without replacement, and "
-            "cut.": _with_replacement,
-            "The split is the same for every seed. Without a shuffle you test on the last columns.": (
-                lambda goals, num_test, gen: (goals[:-num_test], goals[-num_test:])
-            ),
+            ALL_IN_TRAINING: (lambda goals, num_test, gen: (goals, _split(goals, num_test, gen)[1])),
+            TWICE: _with_replacement,
+            IN_ORDER: (lambda goals, num_test, gen: (goals[:-num_test], goals[-num_test:])),
             SAME: lambda goals, num_test, gen: _split(goals, num_test, _somewhere()),
             RESTARTED: lambda goals, num_test, gen: _split(goals, num_test, generator(gen.initial_seed())),
-            "Over many seeds some goals are tested much more often than others.": _first_half_only,
-            "Over many seeds the same few test sets come back, such as goals that stand side by side in the list. "
-            "Every set of goals should be possible: shuffle them all.": _shifted,
+            FAVOURED: _first_half_only,
+            FEW_SETS: _shifted,
             "The two parts are in the wrong order: training first, then test.": (
                 lambda goals, num_test, gen: _split(goals, num_test, gen)[::-1]
             ),
