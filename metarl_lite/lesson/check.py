@@ -9,7 +9,7 @@ from typing import Any
 
 from .exercises import find
 from .exercises.base import Case, Exercise
-from .exercises.compare import Difference, difference
+from .exercises.compare import Difference, difference, frozen
 from .exercises.guard import called, sandbox
 from .exercises.outcome import Draw, Outcome, Stopped, alike, fault, run
 from .exercises.words import brief, describe, frames, of_case, of_error
@@ -95,13 +95,10 @@ def _correct(exercise: Exercise, printed: str = "") -> Verdict:
 
 
 def _judge_value(exercise: Exercise, attempt: Any) -> Verdict:
-    judge = called(_verdict_on_value, exercise, attempt)
-    if judge.error is None and isinstance(judge.value, Verdict):
-        return judge.value
-    return _form_of_value(exercise, attempt)
-
-
-def _verdict_on_value(exercise: Exercise, attempt: Any) -> Verdict:
+    read = called(frozen, attempt)
+    if read.error is not None:
+        return _form_of_value(exercise, attempt)
+    attempt = read.value
     entries = attempt.values() if isinstance(attempt, dict) else ()
     if any(entry is None or entry is ... for entry in entries):
         message = "not finished yet: an entry is still empty."

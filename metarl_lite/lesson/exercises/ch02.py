@@ -69,7 +69,7 @@ def _ring(num_tasks: int, radius: float, gen: torch.Generator) -> Task:
 
 
 def _facts_of_ring(draw: Draw, num_tasks: int, radius: float) -> Facts:
-    goals = [torch.as_tensor(task["goal"]).double() for task in _four(draw)]
+    goals = [task["goal"].double() for task in _four(draw)]
     far, goal = goals[0].norm(dim=1), goals[0]
     flat = bool(((far - far.mean()).abs() < 1e-4).all())
     yield flat, NO_CIRCLE
@@ -142,14 +142,14 @@ def _split(goals: Tensor, num_test: int, gen: torch.Generator) -> Split:
 
 def _facts_of_split(draw: Draw, goals: Tensor, num_test: int) -> Facts:
     rows = [tuple(row) for row in goals.tolist()]
-    splits = [[[tuple(row) for row in torch.as_tensor(p).tolist()] for p in parts] for parts in _four(draw)]
+    splits = [[[tuple(row) for row in p.tolist()] for p in parts] for parts in _four(draw)]
     train, test = splits[0]
     yield not set(rows) <= set(train), ALL_IN_TRAINING
     yield not set(train) & set(test) and set(train + test) == set(rows), TWICE
     yield splits[0] != splits[3] or splits[0] != splits[2] or splits[0] != splits[1], IN_ORDER
     yield from _as_drawn([[x for row in sorted(split[1]) for x in row] for split in splits])
     place = {row: index for index, row in enumerate(rows)}
-    sets = [frozenset(place[tuple(row)] for row in torch.as_tensor(parts[1]).tolist())
+    sets = [frozenset(place[tuple(row)] for row in parts[1].tolist())
             for parts in draw(*map(generator, range(10, 310)))]  # fmt: skip
     chosen = Counter(index for one in sets for index in one)
     share, count = num_test / len(rows), len(sets)

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from ...given import as_floats, number, truth
-from .words import Fields, brief, describe, form_of, is_number
+from .words import Fields, article, brief, describe, form_of, is_number
 
 #: What is wrong with a result, "form" (kind, shape) or "value", and the sentence on it.
 Difference = tuple[str, str]
@@ -24,12 +24,15 @@ LARGE = 10_000_000  # numbers of a tensor; no exercise asks for so many, and a v
 def frozen(value: Any) -> Any:
     """A value as plain data, so that nothing changes it later: tensors are copied without their graph."""
     if isinstance(value, Tensor):
-        return value.detach().clone() if value.numel() <= LARGE else value.detach()
+        if value.numel() > LARGE:
+            return value.detach()
+        plain = value.detach().dequantize() if value.is_quantized else value.detach()
+        return (plain if plain.layout == torch.strided else plain.to_dense()).cpu().clone()
     if isinstance(value, np.ndarray):
         return value.copy() if value.size <= LARGE else value
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         found = Fields({entry.name: frozen(getattr(value, entry.name)) for entry in dataclasses.fields(value)})
-        found.kind = f"a {type(value).__name__}"
+        found.kind = article(type(value).__name__)
         return found
     if isinstance(value, Mapping):
         return {key: frozen(leaf) for key, leaf in value.items()}
@@ -90,20 +93,19 @@ def _nested(got: Any, expected: Any, tolerance: float, where: str, parts: tuple[
 
 
 def _numeric(got: Any, expected: Any, tolerance: float, where: str) -> Difference | None:
+    given = got
     if not (isinstance(got, (Tensor, np.ndarray)) or is_number(got)):
-        given, got = got, _numbers_of(got)
+        got = _numbers_of(got)
         if got is None:
             return _wrong_form(given, expected, where)
     mine, right = _tensor(got), _tensor(expected)
     if mine.shape != right.shape:
-        kind, sentence = _wrong_form(got, expected, where)
+        kind, sentence = _wrong_form(given, expected, where)
         alone = not right.ndim and mine.numel() == 1
         return kind, sentence + f" Take the number out of it: {'[0]' * mine.ndim}." * alone
     if _is_bool(mine) != _is_bool(right) or mine.is_complex():
         kinds = [_kind_of(x) for x in (right, mine)]
         return "form", f"{where} should hold {kinds[0]}, but yours holds {kinds[1]}."
-    if mine.layout != torch.strided or mine.is_quantized:
-        mine = mine.dequantize() if mine.is_quantized else mine.to_dense()
     a, b = mine.double(), right.double()
     if not right.is_floating_point() and bool((a != a.round()).any()):
         return "form", f"{where} should hold whole numbers, but yours is {brief(got)}."
@@ -160,13 +162,24 @@ def _numbers_of(value: Any) -> Any:
     return found if found.dtype.kind in "biuf" else None
 
 
+def shaped(value: Any, like: Any) -> Any:
+    """An answer that differs from another one in values alone, in its containers: lists become tensors again."""
+    if isinstance(like, Mapping):
+        return {key: shaped(value[key], leaf) for key, leaf in like.items()}
+    if isinstance(like, (tuple, list)):
+        return [shaped(part, leaf) for part, leaf in zip(value, like, strict=True)]
+    if isinstance(like, Tensor) and not isinstance(value, Tensor):
+        return torch.as_tensor(value if isinstance(value, np.ndarray) else _numbers_of(value))
+    return value
+
+
 def _holds_tensors(value: Any) -> bool:
     return any(isinstance(part, Tensor) or (isinstance(part, (list, tuple)) and _holds_tensors(part)) for part in value)
 
 
 def _tensor(value: Any) -> Tensor:
     if isinstance(value, Tensor):
-        return value.detach().cpu()
+        return value.detach()
     plain = value if isinstance(value, np.ndarray) else number(value)
     if isinstance(plain, int) and not -(2**63) <= plain < 2**63:
         return torch.tensor(math.copysign(math.inf, plain), dtype=torch.float64)

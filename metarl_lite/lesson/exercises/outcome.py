@@ -13,7 +13,7 @@ from torch import Tensor
 
 from ...rng import generator, normal
 from .base import Case, Exercise
-from .compare import ANY, Difference, difference, frozen
+from .compare import ANY, Difference, difference, frozen, shaped
 from .guard import called
 
 #: By argument and order: its gradient, None where no path leads there. No dict at all: the result has no graph.
@@ -96,7 +96,7 @@ class Draw:
                 raise Stopped(outcome, found)
         if changed:
             raise Stopped(outcome, ("changed", f"your function changes its argument `{changed[0]}`; make new tensors."))
-        return drawn
+        return [shaped(one, self.right) for one in drawn]
 
     def like(self, wrong: Callable[..., Any], outcome: Outcome) -> bool:
         """Whether another answer returns something of the same form."""

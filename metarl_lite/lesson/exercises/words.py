@@ -47,8 +47,12 @@ def _of_another_kind(value: Any) -> str:
         return f"the class {value.__name__}"
     if inspect.isroutine(value):
         return f"the function {value.__name__} itself: call it, with brackets"
-    name = type(value).__name__
-    return f"{'an' if name[:1].lower() in 'aeiou' else 'a'} {name}"
+    return article(type(value).__name__)
+
+
+def article(noun: str) -> str:
+    """A noun with its article: "an Exercise"."""
+    return f"{'an' if noun[:1].lower() in 'aeiou' else 'a'} {noun}"
 
 
 def form_of(value: Any) -> str:
