@@ -20,6 +20,7 @@ def _reward_cases() -> list[Case]:
         (torch.tensor([[[1.0, 0.0, 2.0, 4.0]]], dtype=F64), 0.5),
         (normal((2, 3, 5), gen, F64), 0.9),
         (normal((3, 2, 4), gen, F64), 1.0),
+        (normal((2, 2, 1), gen, F64), 0.9),
     ]
 
 

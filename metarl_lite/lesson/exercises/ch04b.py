@@ -16,9 +16,10 @@ F64 = torch.float64
 
 def _gae_cases() -> list[Case]:
     gen, cases = generator(43), list[Case]()
-    for shape, lam in (((1, 2, 4), 0.5), ((2, 2, 6), 0.9)):
+    for shape, lam in (((1, 2, 4), 0.5), ((2, 2, 6), 0.9), ((2, 1, 1), 0.5)):
         ended = torch.zeros(shape, dtype=torch.bool)
-        ended[0, 0, 1] = ended[-1, -1, 2] = True
+        if shape[2] > 1:
+            ended[0, 0, 1] = ended[-1, -1, 2] = True
         cases.append((normal(shape, gen, F64), normal(shape, gen, F64), ended, 0.8, lam))
     return cases
 
@@ -83,7 +84,7 @@ def _this_value(rewards: Tensor, values: Tensor, terminated: Tensor, discount: f
 
 def _baseline_cases() -> list[Case]:
     gen, cases = generator(44), list[Case]()
-    for shape in ((2, 4, 6, 2), (3, 5, 5, 1)):
+    for shape in ((2, 4, 6, 2), (3, 5, 5, 1), (2, 1, 7, 1)):
         steps = torch.arange(shape[2]).expand(shape[:3])
         mask = (steps < 3 + (uniform(shape[:2], gen, F64) * 4).long().unsqueeze(-1)).to(F64)
         cases.append((normal(shape, gen, F64), normal(shape[:3], gen, F64) + 5 * mask, mask))

@@ -126,7 +126,9 @@ def _trials() -> list[Case]:
     cases: list[Case] = []
     for discount, lengths in ((0.9, (4, 4, 4)), (0.5, (2, 4, 1)), (1.0, (3, 2))):
         mask = torch.tensor([[1.0] * n + [0.0] * (4 - n) for n in lengths], dtype=torch.float64)
-        cases.append((normal(tuple(mask.shape), gen, torch.float64) * mask, mask, discount))
+        rewards = normal(tuple(mask.shape), gen, torch.float64) * mask
+        rewards[0, 1] = 0.0  # paid for a step that was taken
+        cases.append((rewards, mask, discount))
     return cases
 
 

@@ -60,7 +60,7 @@ def run(exercise: Exercise, answer: Callable[..., Any], case: Case, chance: int 
         slopes.value if slopes else None,
         bool(slopes and slopes.error),
         _changed(given, before),
-        next(filter(None, (judge(seen[name], before) for name, judge in exercise.calls.items())), ""),
+        _complaint(exercise, seen, before) if error is None else "",
         back.printed,
         before,
     )
@@ -112,6 +112,12 @@ def _watched(function: Callable[..., Any], seen: list[Case]) -> Callable[..., An
     return watched
 
 
+def _complaint(exercise: Exercise, seen: Mapping[str, list[Case]], given: Mapping[str, Any]) -> str:
+    """What is wrong with how functions were called; what cannot be judged has no complaint."""
+    found = [called(judge, seen[name], given) for name, judge in exercise.calls.items()]
+    return next((one.value for one in found if one.value), "")
+
+
 def _changed(now: Mapping[str, Any], before: Mapping[str, Any]) -> tuple[str, ...]:
     """The arguments that are not what they were; what is no data is not looked into."""
     return tuple(name for name, value in now.items() if difference(frozen(value), before[name], 0.0) is not None)
@@ -149,6 +155,8 @@ def _leaves(value: Any) -> list[Tensor]:
 
 def _stacked(value: Any) -> list[Tensor]:
     """The tensors in a result; a list of equal ones is what they are as one tensor."""
+    if isinstance(value, Mapping):
+        return [leaf for key in sorted(value) for leaf in _stacked(value[key])]
     if isinstance(value, (tuple, list)):
         parts = [leaf for part in value for leaf in _stacked(part)]
         return [torch.stack(parts)] if len(parts) == len(value) and len({x.shape for x in parts}) == 1 else parts
