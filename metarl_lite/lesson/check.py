@@ -10,7 +10,7 @@ from typing import Any
 from .exercises import find
 from .exercises.base import Case, Exercise
 from .exercises.compare import Difference, difference, frozen
-from .exercises.guard import called, sandbox
+from .exercises.guard import sandbox, tried
 from .exercises.outcome import Draw, Outcome, Stopped, alike, fault, run
 from .exercises.words import brief, describe, frames, of_case, of_error
 
@@ -95,7 +95,7 @@ def _correct(exercise: Exercise, printed: str = "") -> Verdict:
 
 
 def _judge_value(exercise: Exercise, attempt: Any) -> Verdict:
-    read = called(frozen, attempt)
+    read = tried(frozen, attempt)
     if read.error is not None:
         return _form_of_value(exercise, attempt)
     attempt = read.value

@@ -557,4 +557,4 @@ def test_the_parts_of_a_tuple_are_called_by_their_names_and_long_arguments_are_c
     assert "its mean should be" in message
     assert "result" not in message
     assert max(map(len, message.splitlines())) < 200
-    assert "Asked for are the value, its mean." in judged(exercise, lambda x: x.sum()).message
+    assert "Asked for are the value and its mean." in judged(exercise, lambda x: x.sum()).message

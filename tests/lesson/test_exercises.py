@@ -115,6 +115,53 @@ def test_the_right_numbers_without_their_gradient_are_refused() -> None:
         assert half.status in ("gradient", "mistake"), exercise.name
 
 
+#: What no reader knows: the checker's own words, and how Python shows an object.
+INSIDES = (
+    "result[",
+    "object of type",
+    "<function",
+    "<lambda",
+    "0x",
+    "outcome",
+    "Outcome",
+    "metarl_lite/lesson",
+    "_watched",
+)
+
+
+def odd_answers() -> list[Callable[..., Any]]:
+    def raising(*given: Any) -> Any:
+        raise ValueError("my own words")
+
+    def overwriting(*given: Any) -> Any:
+        for value in given:
+            for x in value.values() if isinstance(value, dict) else [value]:
+                if isinstance(x, Tensor):
+                    x.data.zero_()
+        return given[0]
+
+    def without_arguments() -> int:
+        return 1
+
+    return [
+        raising, overwriting, lambda *given: "much", lambda *given: given, lambda *given: given[0],
+        lambda *given: {}, lambda *given: torch.ones(2, 3, 4, 5), lambda *given: 7.0, lambda *given: (1.0, 2.0),
+        lambda *given: torch.tensor([7.0]), lambda *given: print("here"), without_arguments, lambda *given: object,
+        lambda *given: {"goal": torch.zeros(len(given), 2)}, lambda *given: [torch.zeros(3)] * 3,
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize("exercise", EXERCISES, ids=ids)
+def test_a_message_speaks_of_the_exercise_and_is_short(exercise: Exercise) -> None:
+    turn = EXERCISES.index(exercise) % 3
+    for answer in odd_answers()[turn::3]:  # each of them at a third of the exercises
+        found = verdict(exercise.name, answer)
+        assert found.status != "correct"
+        assert not [words for words in INSIDES if words in found.message], found.message
+        assert len(found.message.splitlines()) <= 4, found.message
+        assert max(map(len, found.message.splitlines())) < 420, found.message
+
+
 @pytest.mark.parametrize("name", ["0.1", "4.2", "7.3", "12.3"])
 def test_numbers_of_another_function_do_not_fit_the_next_case(name: str) -> None:
     """What is right in the first case alone is refused: nobody is asked for one number."""

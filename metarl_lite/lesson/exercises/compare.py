@@ -85,7 +85,8 @@ def _nested(got: Any, expected: Any, tolerance: float, where: str, parts: tuple[
         got = list(got) if isinstance(got, (Tensor, np.ndarray)) and got.ndim else got
         if not isinstance(got, (tuple, list)) or len(got) != len(expected):
             kind, sentence = _wrong_form(got, expected, where)
-            return kind, sentence + f" Asked for are {', '.join(parts)}." * bool(parts)
+            asked = f" Asked for are {', '.join(parts[:-1])} and {parts[-1]}." if parts else ""
+            return kind, sentence + asked
         names = parts or [f"part {place} of {where}" for place in range(1, len(expected) + 1)]
         pairs = dict(zip(names, zip(got, expected, strict=True), strict=True))
     found = [difference(*pair, tolerance, name) for name, pair in pairs.items()]

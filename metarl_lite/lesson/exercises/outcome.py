@@ -14,7 +14,7 @@ from torch import Tensor
 from ...rng import generator, normal
 from .base import Case, Exercise
 from .compare import ANY, Difference, difference, frozen, shaped
-from .guard import called
+from .guard import called, tried
 
 #: By argument and order: its gradient, None where no path leads there. No dict at all: the result has no graph.
 Slopes = dict[tuple[str, int], list[Tensor] | None]
@@ -51,9 +51,9 @@ def run(exercise: Exercise, answer: Callable[..., Any], case: Case, chance: int 
     before, seen = frozen(given), {name: list[Case]() for name in exercise.calls}
     watched = [_watched(value, seen[name]) if name in seen else value for name, value in given.items()]
     back = called(answer, *watched, chance=chance)
-    read = called(frozen, back.value)
+    read = tried(frozen, back.value)
     error = back.error or (Unreadable() if read.error else None)
-    slopes = called(_slopes, exercise, back.value, given) if exercise.derivatives and error is None else None
+    slopes = tried(_slopes, exercise, back.value, given) if exercise.derivatives and error is None else None
     return Outcome(
         read.value,
         error,
@@ -114,13 +114,18 @@ def _watched(function: Callable[..., Any], seen: list[Case]) -> Callable[..., An
 
 def _complaint(exercise: Exercise, seen: Mapping[str, list[Case]], given: Mapping[str, Any]) -> str:
     """What is wrong with how functions were called; what cannot be judged has no complaint."""
-    found = [called(judge, seen[name], given) for name, judge in exercise.calls.items()]
+    found = [tried(judge, seen[name], given) for name, judge in exercise.calls.items()]
     return next((one.value for one in found if one.value), "")
 
 
 def _changed(now: Mapping[str, Any], before: Mapping[str, Any]) -> tuple[str, ...]:
     """The arguments that are not what they were; what is no data is not looked into."""
-    return tuple(name for name, value in now.items() if difference(frozen(value), before[name], 0.0) is not None)
+    found = {name: tried(_difference, value, before[name]) for name, value in now.items()}
+    return tuple(name for name, one in found.items() if one.value or one.error)
+
+
+def _difference(now: Any, before: Any) -> Difference | None:
+    return difference(frozen(now), before, 0.0)
 
 
 # --- Gradients --------------------------------------------------------------------------------------------------------

@@ -46,7 +46,8 @@ def _of_another_kind(value: Any) -> str:
     if isinstance(value, type):
         return f"the class {value.__name__}"
     if inspect.isroutine(value):
-        return f"the function {value.__name__} itself: call it, with brackets"
+        name = "" if value.__name__ == "<lambda>" else f" {value.__name__}"
+        return f"the function{name} itself: call it, with brackets"
     return article(type(value).__name__)
 
 
