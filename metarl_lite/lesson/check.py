@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import linecache
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -126,25 +126,20 @@ def _form_of_value(exercise: Exercise, attempt: Any) -> Verdict:
 
 def _pairs(
     exercise: Exercise, attempt: Callable[..., Any]
-) -> list[tuple[Outcome, Outcome]]:
+) -> Iterator[tuple[Outcome, Outcome]]:
     """The outcomes of an answer and of the reference, case by case."""
-    return list(
-        zip(
-            _outcomes(exercise, attempt),
-            _outcomes(exercise, exercise.reference),
-            strict=True,
-        )
-    )
+    right = _outcomes(exercise, exercise.reference)
+    return zip(_outcomes(exercise, attempt), right, strict=True)
 
 
-def _outcomes(exercise: Exercise, answer: Callable[..., Any]) -> list[Outcome]:
+def _outcomes(exercise: Exercise, answer: Callable[..., Any]) -> Iterator[Outcome]:
     """The outcome of every case, each on arguments of its own."""
-    cases = enumerate(exercise.fresh_cases())
-    return [run(exercise, answer, case, chance) for chance, case in cases]
+    for chance, case in enumerate(exercise.fresh_cases()):
+        yield run(exercise, answer, case, chance)
 
 
 def _judge_function(exercise: Exercise, attempt: Callable[..., Any]) -> Verdict:
-    pairs = _pairs(exercise, attempt)
+    pairs = list(_pairs(exercise, attempt))
     if _is_stub(attempt, pairs[0][0]):
         return _unattempted(exercise)
     found = [fault(*pair, exercise) for pair in pairs]
