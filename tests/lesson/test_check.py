@@ -16,9 +16,10 @@ import torch
 from torch import Tensor
 
 import metarl_lite.lesson.exercises as registry
-from metarl_lite.lesson.check import _judge_function, _judge_value, check, passes, verdict
+from metarl_lite.lesson.check import check, judged, passes, verdict
 from metarl_lite.lesson.exercises.base import Exercise
-from metarl_lite.lesson.exercises.compare import brief, describe, difference
+from metarl_lite.lesson.exercises.compare import difference, frozen
+from metarl_lite.lesson.exercises.words import brief, describe
 from metarl_lite.lesson.show import show_diff, show_source
 
 Params = dict[str, Tensor]
@@ -42,12 +43,9 @@ def in_place(params: Params, lr: float) -> Params:
     return params
 
 
-def meta_gradient(function: Any, theta: Tensor) -> Tensor:
-    (gradient,) = torch.autograd.grad((function(theta) ** 2).sum(), theta)
-    return gradient
-
-
 class Doubler:
+    """A class may be compared as well."""
+
     def __init__(self, value: float) -> None:
         self.value = value
 
@@ -60,6 +58,12 @@ class Forgetful(Doubler):
         return self.missing  # type: ignore[attr-defined,no-any-return]
 
 
+def spread(draw: Any, count: int) -> Any:
+    first, other = draw(torch.Generator().manual_seed(1), torch.Generator().manual_seed(2))
+    yield bool((first < 1).all()), "These are not between 0 and 1."
+    yield not torch.equal(torch.as_tensor(first), torch.as_tensor(other)), "No chance."
+
+
 EXERCISES = [
     Exercise(
         "6.1", "inner step", step,
@@ -68,12 +72,18 @@ EXERCISES = [
     ),
     Exercise("6.2", "standing still", -38.26, tolerance=0.01, mistakes={"Mind the sign.": 38.26}),
     Exercise(
-        "6.3", "through the step", lambda theta: 3 * theta, through=meta_gradient,
+        "6.3", "through the step", lambda theta: 3 * theta, derivatives={"theta": "theta"},
         cases=lambda: [(torch.tensor([1.0, 2.0], requires_grad=True),)],
         mistakes={"The graph is cut.": lambda theta: 3 * theta.detach()},
     ),
-    Exercise("6.4", "a class", Doubler, through=lambda cls, value: cls(value).twice(), cases=[(1.5,), (4.0,)]),
-    Exercise("6.5", "keeps the graph", lambda x: 2 * x, cases=lambda: [{"x": torch.ones(2, requires_grad=True)}]),
+    Exercise(
+        "6.4", "a scalar", lambda x: x.sum(), derivatives={"x": "x"},
+        cases=lambda: [(torch.ones(2, requires_grad=True),)],
+    ),
+    Exercise(
+        "6.5", "chance", lambda count, gen: torch.rand(count, generator=gen), cases=[(3,)], facts=spread,
+        mistakes={"These are not between 0 and 1.": lambda count, gen: 2 + torch.rand(count, generator=gen)},
+    ),
     Exercise("6.6", "a mask", lambda x: x > 0, cases=[(torch.tensor([1.0, -1.0]),)]),
 ]  # fmt: skip
 
@@ -120,13 +130,14 @@ def test_a_known_mistake_gets_its_message_also_when_it_raises() -> None:
     [
         (lambda params, lr: {k: p[:1] for k, p in params.items()}, "form", "[4], but yours is a tensor of shape [1]"),
         (lambda params, lr: list(params), "form", "should be a dict with keys 'w', but yours is a list of 1"),
+        (lambda params, lr: lr, "form", "should be a dict with keys 'w', but yours is the number 0.1"),
         (lambda params, lr: {"v": params["w"]}, "form", "a dict with keys 'w', but yours is a dict with keys 'v'"),
         (lambda params, lr: {k: p.numpy()[:1] for k, p in params.items()}, "form", "a numpy array of shape [1]"),
-        (lambda params, lr: {k: p.numpy() for k, p in params.items()}, "value", "['w'] should be [0.0, 0.9, 1.8, 2.7]"),
+        (lambda params, lr: {k: p.numpy() for k, p in params.items()}, "value", "entry 'w' of the result should be"),
         (lambda params, lr: dict.fromkeys(params, "w"), "form", "a tensor of shape [4], but yours is 'w'"),
-        (lambda params, lr: {k: 0 * p for k, p in params.items()}, "value", "['w'] should be [0.0, 0.9, 1.8, 2.7]"),
+        (lambda params, lr: {k: 0 * p for k, p in params.items()}, "value", "entry 'w' of the result should be"),
         (lambda params, lr: {k: p * torch.nan for k, p in params.items()}, "value", "yours is [nan, nan, nan, nan]"),
-        (in_place, "changed", "changes its arguments"),
+        (in_place, "changed", "changes its argument `params`; make new tensors"),
         (3, "form", "a function is asked for, but you gave the number 3"),
     ],
 )  # fmt: skip
@@ -137,6 +148,39 @@ def test_what_is_wrong_is_said(answer: Any, status: str, words: str) -> None:
     if callable(answer):
         assert "In case 1 of 2" in found.message
         assert "with params = {'w': [0.0, 1.0, 2.0, 3.0]}, lr = 0.1" in found.message
+
+
+def test_a_number_in_brackets_is_told_that_a_scalar_is_meant() -> None:
+    message = verdict("6.4", lambda x: x.sum().reshape(1)).message
+    assert "a scalar, a single number, but yours is a tensor of shape [1]. Take the number out of it: [0]." in message
+
+
+@pytest.mark.parametrize(
+    ("answer", "words"),
+    [
+        (lambda x: -x.sum(), "should be 2.0, but yours is -2.0. The sign is turned."),
+        (lambda x: x.sum().log() * torch.inf - torch.inf, "look for 0 / 0"),
+        (lambda x: x.sum, "the function sum itself: call it"),
+        (lambda x: (n for n in x), "a generator, from a `yield`"),
+        (lambda x: float(x.sum()), "the value is right, but it carries no gradient"),
+        (lambda x: (x.detach() + 0 * x.sum()).sum(), "the gradient with respect to x is not: it should be [1.0, 1.0]"),
+        (lambda x: x.detach().clone().requires_grad_().sum(), "no gradient reaches x"),
+    ],
+)
+def test_what_is_nearly_right_is_told_so(answer: Any, words: str) -> None:
+    assert words in verdict("6.4", answer).message
+
+
+def test_a_table_is_told_what_is_wrong_with_it() -> None:
+    right = torch.tensor([[1.0, 2.0], [3.0, 4.0]])
+    for got, words in (
+        (right.T, "Yours is its transpose"),
+        (right.flip(0), "their order is not"),
+        (right / 2, "Each number is 0.5 times what it should be"),
+        (-right, "The sign is turned"),
+    ):
+        assert words in (difference(got, right, 1e-6) or ("", ""))[1]
+    assert not (difference(right + 1, right, 1e-6) or ("", ""))[1].endswith("be.")
 
 
 def test_none_in_a_later_case_is_a_missing_return() -> None:
@@ -162,17 +206,19 @@ def test_an_exception_below_the_students_code_names_the_students_line() -> None:
     assert "torch.ones(7)" in found.message
 
 
-def test_a_class_is_judged_through_its_methods() -> None:
-    assert passes("6.4", Doubler)
-    found = verdict("6.4", Forgetful)
-    assert found.status == "error"
-    assert "return self.missing" in found.message
+def test_answers_that_are_drawn_are_judged_by_what_holds_of_them(capsys: pytest.CaptureFixture[str]) -> None:
+    assert passes("6.5", lambda count, gen: torch.rand(count, generator=gen).tolist())
+    assert verdict("6.5", lambda count, gen: 3 * torch.rand(count, generator=gen)).message.startswith("These are not")
+    assert verdict("6.5", lambda count, gen: torch.ones(count) / 2).message == "No chance."
+    assert "[3], but yours is a tensor of shape [1]" in verdict("6.5", lambda count, gen: torch.ones(1)).message
+    assert verdict("6.5", lambda count, gen: None).status == "unattempted"
+    assert verdict("6.5", lambda count, gen: count / 0).message.startswith("your function raises ZeroDivisionError")
 
 
-def test_a_cut_graph_is_noticed() -> None:
-    found = verdict("6.5", lambda x: 2 * x.detach())
-    assert found.status == "form"
-    assert "carries no gradient" in found.message
+def test_a_callable_that_is_no_function_is_judged_too() -> None:
+    assert verdict("6.4", Doubler).message.startswith("not yet. In case 1 of 1, the result should be a scalar")
+    assert "but yours is a Doubler" in verdict("6.4", Doubler).message
+    assert "return self.missing" in verdict("6.4", lambda x: Forgetful(1.0).twice()).message
 
 
 def test_values_are_compared_and_not_types() -> None:
@@ -203,12 +249,13 @@ def test_values_are_compared_and_not_types() -> None:
 def test_what_is_another_value_or_none_is_told() -> None:
     assert passes("6.6", lambda x: torch.tensor([True, False]))
     assert passes("6.6", lambda x: [True, False])
-    assert "should hold torch.bool, but yours holds torch.float32" in verdict("6.6", lambda x: (x > 0).float()).message
+    message = verdict("6.6", lambda x: (x > 0).float()).message
+    assert "should hold truth values, True or False, but yours holds numbers" in message
     for wrong, words in (
         (22.5, "should hold whole numbers, but yours is 22.5"),
-        (True, "should be the number 22, but yours is the truth value True"),
-        ("22", "should be the number 22, but yours is '22'"),
-        (22 + 0j, "but yours is an object of type complex"),
+        (True, "should be a scalar, a single number, but yours is the truth value True"),
+        ("22", "should be a scalar, a single number, but yours is '22'"),
+        (22 + 0j, "but yours is a complex"),
         ([22], "but yours is a list of 1"),
         (21.0, "should be 22, but yours is 21"),
     ):
@@ -220,27 +267,49 @@ def test_what_is_another_value_or_none_is_told() -> None:
         assert (difference(form, arms, 0.0) or ("", ""))[0] == "form", form
     assert difference(1, True, 0.0) is not None
     assert difference(torch.tensor(1), True, 0.0) is not None
-    learned = torch.ones(2, requires_grad=True)
-    assert "carries no gradient" in (difference([1.0, 1.0], learned, 0.0) or ("", ""))[1]
+
+
+def real(name: str) -> Exercise:
+    """An exercise of the book, of another chapter than the one that stands in here."""
+    chapter = importlib.import_module(f"metarl_lite.lesson.exercises.ch{int(name.split('.')[0]):02d}")
+    return next(exercise for exercise in chapter.EXERCISES if exercise.name == name)
 
 
 def test_the_reported_answers() -> None:
-    monkey = importlib.import_module("metarl_lite.lesson.exercises.ch10")
-    right = monkey._plan
-    plan = next(exercise for exercise in monkey.EXERCISES if exercise.name == "10.2")
-    assert _judge_function(plan, lambda *given: (right(*given)[0], right(*given)[1].float())).status == "correct"
-    assert _judge_function(plan, lambda *given: (right(*given)[0], right(*given)[1] + 0.5)).status == "form"
-    seeds = next(e for e in importlib.import_module("metarl_lite.lesson.exercises.ch03").EXERCISES if e.name == "3.4")
-    assert _judge_value(seeds, 22.0).status == _judge_value(seeds, torch.tensor(22.0)).status == "correct"
-    assert _judge_value(seeds, 21.0).message.startswith("With one seed fewer")
-    assert _judge_value(seeds, 23).status == "value"
+    plan, seeds, aims = real("10.2"), real("3.4"), real("8.3")
+    right = plan.reference
+    assert judged(plan, lambda *given: (right(*given)[0], right(*given)[1].float())).status == "correct"
+    assert judged(plan, lambda *given: (right(*given)[0], right(*given)[1] + 0.5)).status == "form"
+    for answer in (22.0, torch.tensor(22.0), np.ceil(21.6), torch.ceil(torch.tensor(21.648)), math.ceil(21.6)):
+        assert judged(seeds, answer).status == "correct"
+    assert "round up" in judged(seeds, 21.6).message
+    assert "round up" in judged(seeds, 2 * (1.645 / 0.5) ** 2).message
+    assert judged(seeds, 21.0).message.startswith("With one seed fewer")
+    assert judged(seeds, 23).status == "value"
+    loose = {"plain": "Neither", "dice": " neither", "e_maml": "ii", "dice_sampled": np.str_("NEITHER")}
+    assert judged(aims, loose).status == "correct"
+
+
+@pytest.mark.parametrize("name", ["3.4", "8.3"])
+@pytest.mark.parametrize("answer", ["much", [22], 22.5, {"plain": 1}, object(), max, {"plain": "neither"}])
+def test_a_prediction_of_another_kind_does_not_draw_the_answer_out(name: str, answer: Any) -> None:
+    found = judged(real(name), answer)
+    assert found.status in ("form", "value")
+    kind = "whole number" if name == "3.4" else "a dict with the keys"
+    assert kind in found.message or found.status == "value"
+    assert not re.search(r"\b22\b(?!\.5)|: 'neither'|be 'neither'", found.message.replace("[22]", ""))
+
+
+def test_a_prediction_with_an_empty_entry_is_not_finished() -> None:
+    half = {"plain": "neither", "dice": ..., "e_maml": None, "dice_sampled": "neither"}
+    assert judged(real("8.3"), half).status == "unattempted"
 
 
 @pytest.mark.parametrize("mode", [torch.no_grad, torch.inference_mode])
 def test_answers_are_judged_with_gradients_on(mode: Any) -> None:
     with mode():
         assert passes("6.3", lambda theta: 3 * theta)
-        assert passes("6.5", lambda x: 2 * x)
+        assert passes("6.4", lambda x: x.sum())
 
 
 def test_an_answer_cannot_change_the_cases_of_the_next() -> None:
@@ -275,16 +344,18 @@ def test_a_wrong_shape_goes_before_a_wrong_number() -> None:
 def test_rollouts_are_compared_by_field() -> None:
     from metarl_lite.lesson.check import Verdict
 
-    assert difference(Verdict("a", "b"), Verdict("a", "c"), 0) == (
+    assert difference(frozen(Verdict("a", "b")), frozen(Verdict("a", "c")), 0) == (
         "value",
-        "result['message'] should be 'c', but yours is 'b'.",
+        "entry 'message' of the result should be 'c', but yours is 'b'.",
     )
 
 
 def test_words_for_values() -> None:
-    assert describe(torch.tensor(1.0)) == "a tensor with one number"
+    assert describe(torch.tensor(1.0)) == "a scalar"
     assert describe(True) == "the truth value True"
-    assert describe(object()) == "an object of type object"
+    assert describe(object()) == "an object"
+    assert describe(math) == "a module"
+    assert describe(frozen(EXERCISES[0])) == "an Exercise"
     assert brief((1.0, torch.ones(2), np.arange(3))) == "(1, [1.0, 1.0], [0, 1, 2])"
     assert brief(torch.ones(4, 5)) == "a tensor of shape [4, 5]"
 
@@ -391,8 +462,6 @@ def other_gradient(x: Tensor, lr: float) -> Tensor:
 
 
 class Stretched(Doubler):
-    """A class may be compared as well."""
-
     def twice(self) -> float:
         return 2 * self.value
 
@@ -480,16 +549,12 @@ def test_first_order_maml_is_maml_with_one_word_more(capsys: pytest.CaptureFixtu
 
 
 def test_the_parts_of_a_tuple_are_called_by_their_names_and_long_arguments_are_cut() -> None:
-    import torch
-
-    from metarl_lite.lesson.check import _judge_function
-    from metarl_lite.lesson.exercises.base import Exercise
-
     exercise = Exercise(
-        "6.9", "parts", reference=lambda x: x.sum(), cases=[(torch.arange(12.0) / 7,)],
-        through=lambda answer, x: (answer(x), torch.ones(2)), parts=("the value", "its gradient"),
+        "6.9", "parts", reference=lambda x: (x.sum(), x.mean()), cases=[(torch.arange(12.0) / 7,)],
+        parts=("the value", "its mean"),
     )  # fmt: skip
-    message = _judge_function(exercise, lambda x: x.sum() + 1).message
-    assert "the value should be" in message
-    assert "result[" not in message
+    message = judged(exercise, lambda x: (x.sum(), x.mean() + 1)).message
+    assert "its mean should be" in message
+    assert "result" not in message
     assert max(map(len, message.splitlines())) < 200
+    assert "Asked for are the value and its mean." in judged(exercise, lambda x: x.sum()).message

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import inspect
 from collections.abc import Callable
 from typing import Any
 
@@ -12,7 +11,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from metarl_lite.lesson.check import verdict
+from metarl_lite.lesson.check import passes, verdict
 from metarl_lite.lesson.exercises import chapters, of_chapter
 from metarl_lite.lesson.exercises.base import Exercise
 from metarl_lite.lesson.exercises.compare import difference
@@ -40,15 +39,14 @@ def changed(value: Any, change: Callable[[Tensor], Tensor]) -> Any:
 
 def answers(exercise: Exercise) -> list[Any]:
     """What the right answer returns, case by case."""
-    return [exercise.call(exercise.reference, case) for case in exercise.fresh_cases()]
+    gen = (torch.Generator(),) if exercise.facts else ()
+    return [exercise.reference(*case, *gen) for case in exercise.fresh_cases()]
 
 
 def altered(exercise: Exercise, change: Callable[[Tensor], Tensor]) -> Any:
     """The right answer, but for what it returns."""
     if not exercise.asks_for_function:
         return changed(exercise.reference, change)
-    if inspect.isclass(exercise.reference):
-        pytest.skip("a class is asked for")
     return lambda *args, **kwargs: changed(exercise.reference(*args, **kwargs), change)
 
 
@@ -96,14 +94,80 @@ def test_the_right_numbers_in_another_shape_are_refused(change: Callable[[Tensor
     """Wherever a tensor is compared as it is returned, and its shape really is another."""
     met = 0
     for exercise in EXERCISES:
-        if exercise.through is not None or not exercise.asks_for_function or inspect.isclass(exercise.reference):
+        if not exercise.asks_for_function:
             continue
         results = answers(exercise)
         other = [changed(result, change) for result in results]
         if [shapes(x) for x in results] != [shapes(x) for x in other]:
             met += 1
             assert verdict(exercise.name, altered(exercise, change)).status in ("form", "error", "mistake")
-    assert met >= (5 if change is transposed else 15)
+    assert met >= (15 if change is transposed else 40)
+
+
+def test_the_right_numbers_without_their_gradient_are_refused() -> None:
+    """Of every exercise that asks for something to be differentiated."""
+    asked = [exercise for exercise in EXERCISES if exercise.derivatives]
+    assert {e.name for e in asked} == {"0.1", "4.2", "5.1", "5.2", "6.2", "6.3", "7.3", "8.1", "8.2", "9.2", "13.4"}
+    for exercise in asked:
+        detached = verdict(exercise.name, altered(exercise, torch.Tensor.detach))
+        assert detached.status in ("gradient", "mistake"), exercise.name
+        half = verdict(exercise.name, altered(exercise, lambda x: x.detach() + 0.5 * (x - x.detach())))
+        assert half.status in ("gradient", "mistake"), exercise.name
+
+
+#: What no reader knows: the checker's own words, and how Python shows an object.
+INSIDES = (
+    "result[",
+    "object of type",
+    "<function",
+    "<lambda",
+    "0x",
+    "outcome",
+    "Outcome",
+    "metarl_lite/lesson",
+    "_watched",
+)
+
+
+def odd_answers() -> list[Callable[..., Any]]:
+    def raising(*given: Any) -> Any:
+        raise ValueError("my own words")
+
+    def overwriting(*given: Any) -> Any:
+        for value in given:
+            for x in value.values() if isinstance(value, dict) else [value]:
+                if isinstance(x, Tensor):
+                    x.data.zero_()
+        return given[0]
+
+    def without_arguments() -> int:
+        return 1
+
+    return [
+        raising, overwriting, lambda *given: "much", lambda *given: given, lambda *given: given[0],
+        lambda *given: {}, lambda *given: torch.ones(2, 3, 4, 5), lambda *given: 7.0, lambda *given: (1.0, 2.0),
+        lambda *given: torch.tensor([7.0]), lambda *given: print("here"), without_arguments, lambda *given: object,
+        lambda *given: {"goal": torch.zeros(len(given), 2)}, lambda *given: [torch.zeros(3)] * 3,
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize("exercise", EXERCISES, ids=ids)
+def test_a_message_speaks_of_the_exercise_and_is_short(exercise: Exercise) -> None:
+    turn = EXERCISES.index(exercise) % 3
+    for answer in odd_answers()[turn::3]:  # each of them at a third of the exercises
+        found = verdict(exercise.name, answer)
+        assert found.status != "correct"
+        assert not [words for words in INSIDES if words in found.message], found.message
+        assert len(found.message.splitlines()) <= 4, found.message
+        assert max(map(len, found.message.splitlines())) < 420, found.message
+
+
+@pytest.mark.parametrize("name", ["0.1", "4.2", "7.3", "12.3"])
+def test_numbers_of_another_function_do_not_fit_the_next_case(name: str) -> None:
+    """What is right in the first case alone is refused: nobody is asked for one number."""
+    exercise = next(exercise for exercise in EXERCISES if exercise.name == name)
+    first = answers(exercise)[0]
+    assert not passes(name, lambda *given: first)
 
 
 @pytest.mark.parametrize("right", [2.0, torch.tensor(2.0), np.float64(2.0), 2])

@@ -1,4 +1,4 @@
-"""The exercises of all chapters, found by name; `chNN.py` holds those of chapter NN."""
+"""The exercises of all chapters, found by name; `chNN.py` holds those of chapter NN, and `chNNb.py` what is left."""
 
 from __future__ import annotations
 
@@ -21,8 +21,9 @@ def of_chapter(number: int) -> dict[str, Exercise]:
     """
     if number not in chapters():
         raise ValueError(f"chapter {number} has no exercises; chapters with exercises: {_listed(chapters())}")
-    module = importlib.import_module(f"{__name__}.ch{number:02d}")
-    return {exercise.name: exercise for exercise in module.EXERCISES}
+    names = [name for _, name, _ in pkgutil.iter_modules(__path__) if name.startswith(f"ch{number:02d}")]
+    modules = [importlib.import_module(f"{__name__}.{name}") for name in sorted(names)]
+    return {exercise.name: exercise for module in modules for exercise in module.EXERCISES}
 
 
 def find(name: str) -> Exercise:

@@ -14,13 +14,13 @@ Loss = Callable[[Tensor], Tensor]
 
 
 def _bowl(theta: Tensor) -> Tensor:
-    """A quadratic whose curvature differs from coordinate to coordinate."""
+    """A quadratic bowl whose curvature differs from coordinate to coordinate."""
     scale = torch.arange(1, theta.numel() + 1, dtype=theta.dtype)
     return 0.5 * (scale * (theta - 1) ** 2).sum()
 
 
 def _quartic(theta: Tensor) -> Tensor:
-    """A loss whose curvature depends on where one stands."""
+    """A sum of fourth powers."""
     return (theta**4).sum() / 4
 
 
@@ -41,25 +41,15 @@ def _first_order(loss: Loss, theta: Tensor, lr: float) -> Tensor:
     return loss(theta - lr * grad)
 
 
-def _copied(loss: Loss, theta: Tensor, lr: float) -> Tensor:
-    return _after_one_step(loss, theta.detach().clone().requires_grad_(), lr)
-
-
-def _uphill(loss: Loss, theta: Tensor, lr: float) -> Tensor:
-    return _after_one_step(loss, theta, -lr)
-
-
-def _no_step(loss: Loss, theta: Tensor, lr: float) -> Tensor:
+def _in_place(loss: Loss, theta: Tensor, lr: float) -> Tensor:
+    (grad,) = torch.autograd.grad(loss(theta), theta)
+    theta.data -= lr * grad
     return loss(theta)
 
 
-def _value_and_slope(answer: Callable[..., Tensor], loss: Loss, theta: Tensor, lr: float) -> tuple[Tensor, Tensor]:
-    """The loss after the step, and its gradient where the step began (0 if no path leads back)."""
-    value = answer(loss, theta, lr)
-    if not (isinstance(value, Tensor) and value.requires_grad):
-        return value, torch.zeros_like(theta)
-    (slope,) = torch.autograd.grad(value, theta, allow_unused=True)
-    return value.detach(), torch.zeros_like(theta) if slope is None else slope
+def _slope(loss: Loss, theta: Tensor) -> Tensor:
+    (grad,) = torch.autograd.grad(loss(theta), theta, create_graph=True)
+    return grad
 
 
 def _chain_values(p: float, discount: float) -> Tensor:
@@ -68,20 +58,10 @@ def _chain_values(p: float, discount: float) -> Tensor:
     return torch.tensor([first, last, 0.0])
 
 
-def _end_is_worth_one(p: float, discount: float) -> Tensor:
-    return _chain_values(p, discount) + torch.tensor([0.0, 0.0, 1.0])
-
-
-def _slip_ends(p: float, discount: float) -> Tensor:
-    return torch.tensor([p * discount * p, p, 0.0])
-
-
-def _reward_discounted(p: float, discount: float) -> Tensor:
-    return discount * _chain_values(p, discount)
-
-
-def _stuck_undiscounted(p: float, discount: float) -> Tensor:
-    return torch.tensor([discount, 1.0, 0.0])
+def _given_last(p: float, discount: float, first: Callable[[float], float]) -> Tensor:
+    """The right values of states 1 and 2, and another one of state 0."""
+    last = p / (1 - discount * (1 - p))
+    return torch.tensor([first(last), last, 0.0])
 
 
 def _logit(z: float) -> float:
@@ -89,19 +69,8 @@ def _logit(z: float) -> float:
 
 
 def _keep_bias(half_life: float) -> float:
-    return _logit(math.exp(math.log(0.5) / half_life))
-
-
-def _wrong_way(half_life: float) -> float:
-    return -_keep_bias(half_life)
-
-
-def _e_folding(half_life: float) -> float:
-    return _logit(math.exp(-1 / half_life))
-
-
-def _gate_itself(half_life: float) -> float:
-    return math.exp(math.log(0.5) / half_life)
+    keep = 0.5 ** (1 / half_life)
+    return math.log(keep / (1 - keep))
 
 
 EXERCISES = [
@@ -110,14 +79,33 @@ EXERCISES = [
         "the loss after one step",
         reference=_after_one_step,
         cases=_loss_cases,
-        through=_value_and_slope,
+        derivatives={"theta": "theta"},
         tolerance=1e-6,
         mistakes={
             "The value is right, but its gradient is the first-order one: the inner gradient counts as a "
             "constant. Look at the arguments of torch.autograd.grad.": _first_order,
-            "The value is right, but no gradient reaches theta: the step begins at a copy of it.": _copied,
-            "Your step goes uphill: a loss is made smaller by subtracting its gradient.": _uphill,
-            "This is the loss before the step; evaluate it at the point the step leads to.": _no_step,
+            "The value is right, but no gradient reaches theta: the step begins at a copy of it.": (
+                lambda loss, theta, lr: _after_one_step(loss, theta.detach().clone().requires_grad_(), lr)
+            ),
+            "The value is right, but it is a number without a graph: .item(), .detach(), .data or torch.no_grad has "
+            "cut it off.": lambda loss, theta, lr: _after_one_step(loss, theta, lr).item(),
+            "Your step overwrites theta, so its gradient is taken where the step ends and not where it began. Make a "
+            "new tensor.": _in_place,
+            "This is where the step leads. Asked for is the loss there.": (
+                lambda loss, theta, lr: theta - lr * _slope(loss, theta)
+            ),
+            "This is the gradient that the step follows. Take the step, and return the loss where it ends.": (
+                lambda loss, theta, lr: _slope(loss, theta)
+            ),
+            "Your step goes uphill: a loss is made smaller by subtracting its gradient.": (
+                lambda loss, theta, lr: _after_one_step(loss, theta, -lr)
+            ),
+            "This is the loss before the step; evaluate it at the point the step leads to.": (
+                lambda loss, theta, lr: loss(theta)
+            ),
+            "The step is as long as the gradient: lr is missing.": (
+                lambda loss, theta, lr: _after_one_step(loss, theta, 1.0)
+            ),
         },
         praise="This is the outer objective of MAML, for one task and without the sampling.",
     ),
@@ -127,10 +115,38 @@ EXERCISES = [
         reference=_chain_values,
         cases=[(0.8, 0.9), (0.5, 1.0), (0.3, 0.5)],
         mistakes={
-            "Nothing follows state 2: its value is 0, and the 1 is paid on the way in.": _end_is_worth_one,
-            "A move that fails does not end the episode: the agent stays and tries again.": _slip_ends,
-            "One discount too many: the reward of the next move is not discounted.": _reward_discounted,
-            "These are the values if no move ever failed: where does p enter?": _stuck_undiscounted,
+            "Nothing follows state 2: its value is 0, and the 1 is paid on the way in.": (
+                lambda p, discount: _chain_values(p, discount) + torch.tensor([0.0, 0.0, 1.0])
+            ),
+            "A move that fails does not end the episode: the agent stays and tries again.": (
+                lambda p, discount: torch.tensor([p * discount * p, p, 0.0])
+            ),
+            "One discount too many: the reward of the next move is not discounted.": (
+                lambda p, discount: discount * _chain_values(p, discount)
+            ),
+            "These are the values if no move ever failed: where does p enter?": (
+                lambda p, discount: torch.tensor([discount, 1.0, 0.0])
+            ),
+            "These are the values without a discount: where does gamma enter?": (
+                lambda p, discount: _chain_values(p, 1.0)
+            ),
+            "V(1) and V(2) are right. The first move can fail as well, so V(0) is less than gamma V(1).": (
+                lambda p, discount: _given_last(p, discount, lambda last: discount * last)
+            ),
+            "V(1) and V(2) are right. V(0) lacks a discount: V(1) is earned one move later.": (
+                lambda p, discount: _given_last(p, discount, lambda last: p * last / (1 - discount * (1 - p)))
+            ),
+            "V(1) and V(2) are right. A first move that fails does not end the episode: the agent tries again.": (
+                lambda p, discount: _given_last(p, discount, lambda last: p * discount * last)
+            ),
+            "V(1) and V(2) are right. Only the move into state 2 is paid: V(0) has no reward of its own.": (
+                lambda p, discount: _given_last(
+                    p, discount, lambda last: p * (1 + discount * last) / (1 - discount * (1 - p))
+                )
+            ),
+            "The values stand in the wrong order: state 0 first.": lambda p, discount: _chain_values(p, discount).flip(
+                0
+            ),
         },
         praise="The same system of equations, with more states, gives the exact values in later chapters.",
     ),
@@ -140,9 +156,17 @@ EXERCISES = [
         reference=_keep_bias,
         cases=[(1.0,), (10.0,), (100.0,)],
         mistakes={
-            "The sign is reversed: a gate near 1 keeps, so a longer memory needs a larger bias.": _wrong_way,
-            "This memory falls to 1/e in that time; it should fall to a half.": _e_folding,
-            "This is the gate, not the bias that opens it: undo the sigmoid.": _gate_itself,
+            "The sign is reversed: a gate near 1 keeps, so a longer memory needs a larger bias.": (
+                lambda half_life: -_keep_bias(half_life)
+            ),
+            "This memory falls to 1/e in that time; it should fall to a half.": (
+                lambda half_life: _logit(math.exp(-1 / half_life))
+            ),
+            "This is the gate, not the bias that opens it: undo the sigmoid.": lambda half_life: 0.5 ** (1 / half_life),
+            "The sigmoid is undone by ln(z / (1 - z)), not by ln z.": lambda half_life: math.log(2) / -half_life,
+            "The gate multiplies, step after step; it takes nothing away. After k steps z^k is left.": (
+                lambda half_life: _logit(1 - 0.5 / half_life)
+            ),
         },
         praise="At a bias of 0 a memory is halved at every step; remembering a hundred steps takes about 5.",
     ),

@@ -1,9 +1,9 @@
-"""Exercises of chapter 9: one iteration of conjugate gradients, the KL divergence of Gaussians, a line search."""
+"""Exercises of chapter 9: one iteration of conjugate gradients, the KL divergence of Gaussians."""
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -12,54 +12,61 @@ from ...rng import generator, normal
 from .base import Case, Exercise
 
 Product = Callable[[Tensor], Tensor]
-Judge = Callable[[Tensor], tuple[float, float]]
 Triple = tuple[Tensor, Tensor, Tensor]
+
+TWICE = (
+    "The numbers are right, but `product` is called more than once, and it is what costs: keep its result. The new "
+    "residual needs no product of its own."
+)
+
+
+# --- 9.1: conjugate gradients -----------------------------------------------------------------------------------------
 
 
 def _cg_iteration(product: Product, x: Tensor, residual: Tensor, direction: Tensor) -> Triple:
     image = product(direction)
     length = (residual @ residual) / (direction @ image)
     left = residual - length * image
-    return x + length * direction, left, left + (left @ left) / (residual @ residual) * direction
+    share = (left @ left) / (residual @ residual)
+    return x + length * direction, left, left + share * direction
 
 
-def _image_of_residual(product: Product, x: Tensor, residual: Tensor, direction: Tensor) -> Triple:
-    """The step length of steepest descent: the curvature along the residual, not along the direction."""
-    length = (residual @ residual) / (residual @ product(residual))
+def _step(product: Product, x: Tensor, residual: Tensor, direction: Tensor, length: Tensor) -> Triple:
+    """With another length of the step."""
     left = residual - length * product(direction)
     return x + length * direction, left, left + (left @ left) / (residual @ residual) * direction
 
 
-def _without_curvature(product: Product, x: Tensor, residual: Tensor, direction: Tensor) -> Triple:
-    length = (residual @ residual) / (direction @ direction)
-    left = residual - length * product(direction)
-    return x + length * direction, left, left + (left @ left) / (residual @ residual) * direction
+def _turn(new_direction: Callable[[Tensor, Tensor, Tensor], Tensor]) -> Callable[..., Triple]:
+    """x and residual right, and another new direction: of old residual, new residual and old direction."""
+
+    def answer(product: Product, x: Tensor, residual: Tensor, direction: Tensor) -> Triple:
+        x, left, _ = _cg_iteration(product, x, residual, direction)
+        return x, left, new_direction(residual, left, direction)
+
+    return answer
 
 
-def _steepest_descent(product: Product, x: Tensor, residual: Tensor, direction: Tensor) -> Triple:
-    x, left, _ = _cg_iteration(product, x, residual, direction)
-    return x, left, left
-
-
-def _upside_down(product: Product, x: Tensor, residual: Tensor, direction: Tensor) -> Triple:
-    x, left, _ = _cg_iteration(product, x, residual, direction)
-    return x, left, left + (residual @ residual) / (left @ left) * direction
-
-
-def _stale_residual(product: Product, x: Tensor, residual: Tensor, direction: Tensor) -> Triple:
-    x, left, _ = _cg_iteration(product, x, residual, direction)
-    return x, left, residual + (left @ left) / (residual @ residual) * direction
-
-
-def _unsquared(product: Product, x: Tensor, residual: Tensor, direction: Tensor) -> Triple:
-    x, left, _ = _cg_iteration(product, x, residual, direction)
-    return x, left, left + left.norm() / residual.norm() * direction
+def _two_products(product: Product, x: Tensor, residual: Tensor, direction: Tensor) -> Triple:
+    length = (residual @ residual) / (direction @ product(direction))
+    return _step(product, x, residual, direction, length)
 
 
 def _residual_by_direction(product: Product, x: Tensor, residual: Tensor, direction: Tensor) -> Triple:
     length = (residual @ residual) / (direction @ product(direction))
     left = residual - length * direction
     return x + length * direction, left, left + (left @ left) / (residual @ residual) * direction
+
+
+def _residual_grows(product: Product, x: Tensor, residual: Tensor, direction: Tensor) -> Triple:
+    image = product(direction)
+    length = (residual @ residual) / (direction @ image)
+    left = residual + length * image
+    return x + length * direction, left, left + (left @ left) / (residual @ residual) * direction
+
+
+def _calls_of_product(seen: list[Case], given: Mapping[str, Any]) -> str:
+    return TWICE if len(seen) > 1 else ""
 
 
 def _systems() -> list[Case]:
@@ -71,10 +78,14 @@ def _systems() -> list[Case]:
         matrix, b = root @ root.mT + torch.eye(size, dtype=torch.float64), normal((size,), gen, torch.float64)
 
         def product(v: Tensor, matrix: Tensor = matrix) -> Tensor:
+            """The product with a symmetric matrix."""
             return matrix @ v
 
         cases.append((product, *_cg_iteration(product, torch.zeros_like(b), b, b)))
     return cases
+
+
+# --- 9.2: the divergence ----------------------------------------------------------------------------------------------
 
 
 def _kl(mean_p: Tensor, std_p: Tensor, mean_q: Tensor, std_q: Tensor) -> Tensor:
@@ -82,148 +93,16 @@ def _kl(mean_p: Tensor, std_p: Tensor, mean_q: Tensor, std_q: Tensor) -> Tensor:
     return ((std_q / std_p).log() + apart / (2 * std_q**2) - 0.5).sum(-1)
 
 
-def _kl_mean(mean_p: Tensor, std_p: Tensor, mean_q: Tensor, std_q: Tensor) -> Tensor:
-    return _kl(mean_p, std_p, mean_q, std_q) / mean_p.shape[-1]
-
-
-def _kl_of_all(mean_p: Tensor, std_p: Tensor, mean_q: Tensor, std_q: Tensor) -> Tensor:
-    return _kl(mean_p, std_p, mean_q, std_q).sum()
-
-
-def _kl_swapped(mean_p: Tensor, std_p: Tensor, mean_q: Tensor, std_q: Tensor) -> Tensor:
-    return _kl(mean_q, std_q, mean_p, std_p)
-
-
-def _kl_other_variance(mean_p: Tensor, std_p: Tensor, mean_q: Tensor, std_q: Tensor) -> Tensor:
-    apart = std_q**2 + (mean_p - mean_q) ** 2
-    return ((std_q / std_p).log() + apart / (2 * std_p**2) - 0.5).sum(-1)
-
-
-def _kl_deviations(mean_p: Tensor, std_p: Tensor, mean_q: Tensor, std_q: Tensor) -> Tensor:
-    return ((std_q / std_p).log() + (std_p + (mean_p - mean_q) ** 2) / (2 * std_q) - 0.5).sum(-1)
-
-
-def _kl_log_inverted(mean_p: Tensor, std_p: Tensor, mean_q: Tensor, std_q: Tensor) -> Tensor:
-    apart = std_p**2 + (mean_p - mean_q) ** 2
-    return ((std_p / std_q).log() + apart / (2 * std_q**2) - 0.5).sum(-1)
-
-
-def _kl_without_half(mean_p: Tensor, std_p: Tensor, mean_q: Tensor, std_q: Tensor) -> Tensor:
-    return _kl(mean_p, std_p, mean_q, std_q) + 0.5 * mean_p.shape[-1]
-
-
-def _kl_unsquared(mean_p: Tensor, std_p: Tensor, mean_q: Tensor, std_q: Tensor) -> Tensor:
-    apart = std_p**2 + (mean_p - mean_q)
-    return ((std_q / std_p).log() + apart / (2 * std_q**2) - 0.5).sum(-1)
+def _kl_of(log: Tensor, apart: Tensor, below: Tensor) -> Tensor:
+    return (log.log() + apart / (2 * below) - 0.5).sum(-1)
 
 
 def _gaussians() -> list[Case]:
     cases: list[Case] = []
     for seed, shape in ((3, (2,)), (4, (3, 2)), (5, (2, 4, 3))):
         gen = generator(seed)
-        cases.append(tuple(normal(shape, gen, torch.float64).exp() for _ in range(4)))
+        cases.append(tuple(normal(shape, gen, torch.float64).exp().requires_grad_() for _ in range(4)))
     return cases
-
-
-def _backtrack(judge: Judge, start: Tensor, step: Tensor, before: float, max_kl: float, tries: int) -> Tensor:
-    for k in range(tries):
-        candidate = start + 0.5**k * step
-        loss, kl = judge(candidate)
-        if loss < before and kl <= max_kl:
-            return candidate
-    return start
-
-
-def _last_tried(judge: Judge, start: Tensor, step: Tensor, before: float, max_kl: float, tries: int) -> Tensor:
-    candidate = start
-    for k in range(tries):
-        candidate = start + 0.5**k * step
-        loss, kl = judge(candidate)
-        if loss < before and kl <= max_kl:
-            break
-    return candidate
-
-
-def _kl_only(judge: Judge, start: Tensor, step: Tensor, before: float, max_kl: float, tries: int) -> Tensor:
-    return _backtrack(lambda point: (-math.inf, judge(point)[1]), start, step, before, max_kl, tries)
-
-
-def _loss_only(judge: Judge, start: Tensor, step: Tensor, before: float, max_kl: float, tries: int) -> Tensor:
-    return _backtrack(lambda point: (judge(point)[0], -math.inf), start, step, before, max_kl, tries)
-
-
-def _either(judge: Judge, start: Tensor, step: Tensor, before: float, max_kl: float, tries: int) -> Tensor:
-    for k in range(tries):
-        loss, kl = judge(start + 0.5**k * step)
-        if loss < before or kl <= max_kl:
-            return start + 0.5**k * step
-    return start
-
-
-def _refused_when_worse(judge: Judge, start: Tensor, step: Tensor, before: float, max_kl: float, tries: int) -> Tensor:
-    """Says when to go on instead of when to stop: a loss that is not a number is then accepted."""
-    for k in range(tries):
-        loss, kl = judge(start + 0.5**k * step)
-        if loss >= before or kl > max_kl:
-            continue
-        return start + 0.5**k * step
-    return start
-
-
-def _walking(judge: Judge, start: Tensor, step: Tensor, before: float, max_kl: float, tries: int) -> Tensor:
-    candidate = start
-    for k in range(tries):
-        candidate = candidate + 0.5**k * step
-        loss, kl = judge(candidate)
-        if loss < before and kl <= max_kl:
-            return candidate
-    return start
-
-
-def _half_first(judge: Judge, start: Tensor, step: Tensor, before: float, max_kl: float, tries: int) -> Tensor:
-    return _backtrack(judge, start, 0.5 * step, before, max_kl, tries)
-
-
-def _divided(judge: Judge, start: Tensor, step: Tensor, before: float, max_kl: float, tries: int) -> Tensor:
-    for k in range(tries):
-        candidate = start + step / (k + 1)
-        loss, kl = judge(candidate)
-        if loss < before and kl <= max_kl:
-            return candidate
-    return start
-
-
-def _one_try_more(judge: Judge, start: Tensor, step: Tensor, before: float, max_kl: float, tries: int) -> Tensor:
-    return _backtrack(judge, start, step, before, max_kl, tries + 1)
-
-
-def _one_try_less(judge: Judge, start: Tensor, step: Tensor, before: float, max_kl: float, tries: int) -> Tensor:
-    return _backtrack(judge, start, step, before, max_kl, tries - 1)
-
-
-def _bowl(point: Tensor) -> tuple[float, float]:
-    """The loss is smallest at 1, and what counts as a KL divergence from 0 is the square of the distance."""
-    return ((point - 1) ** 2).sum().item(), (point**2).sum().item()
-
-
-def _broken_far_away(point: Tensor) -> tuple[float, float]:
-    """As `_bowl`, but too far from the start the loss is not a number."""
-    loss, kl = _bowl(point)
-    return (math.nan if kl > 4 else loss), 0.0
-
-
-def _searches() -> list[Case]:
-    zero, one = torch.zeros(1, dtype=torch.float64), torch.ones(1, dtype=torch.float64)
-    before = _bowl(zero)[0]
-    return [
-        (_bowl, zero, 0.8 * one, before, 1.0, 10),  # the full step will do
-        (_bowl, zero, 6.0 * one, before, 4.0, 10),  # too long for the loss, then for neither: 1.5
-        (_bowl, zero, 1.6 * one, before, 0.05, 4),  # the bound decides, at the last of four tries
-        (_bowl, zero, -0.5 * one, before, 1.0, 6),  # uphill: nothing improves
-        (_bowl, zero, 1.6 * one, before, 0.02, 4),  # a fifth try would do
-        (_broken_far_away, zero, 12.0 * one, before, 1.0, 10),
-        (_bowl, zero, 0.5 * one, before, _bowl(0.5 * one)[1], 1),  # at the bound, which will do
-    ]
 
 
 EXERCISES = [
@@ -232,22 +111,54 @@ EXERCISES = [
         "one iteration of conjugate gradients",
         reference=_cg_iteration,
         cases=_systems,
+        calls={"product": _calls_of_product},
         parts=("the new x", "the new residual", "the new direction"),
         tolerance=1e-6,
         mistakes={
+            TWICE: _two_products,
             "The curvature is measured along the residual, but you walk along the direction: which of the two does "
-            "the product belong to?": _image_of_residual,
-            "This length ignores how curved A is along the direction.": _without_curvature,
+            "the product belong to?": lambda product, x, residual, direction: _step(
+                product, x, residual, direction, (residual @ residual) / (residual @ product(residual))
+            ),
+            "This length ignores how curved A is along the direction.": lambda product, x, residual, direction: _step(
+                product, x, residual, direction, (residual @ residual) / (direction @ direction)
+            ),
+            "The step goes the wrong way: residual and direction point downhill.": (
+                lambda product, x, residual, direction: _step(
+                    product, x, residual, direction, -(residual @ residual) / (direction @ product(direction))
+                )
+            ),
+            "The length is upside down: the more curved A is, the shorter the step.": (
+                lambda product, x, residual, direction: _step(
+                    product, x, residual, direction, (direction @ product(direction)) / (residual @ residual)
+                )
+            ),
             "x and residual are right, but the new direction is the residual itself: that is steepest descent, which "
-            "forgets where it has been.": _steepest_descent,
+            "forgets where it has been.": _turn(lambda residual, left, direction: left),
             "x and residual are right. The share of the old direction is upside down: it shrinks as the residual "
-            "does.": _upside_down,
+            "does.": _turn(lambda residual, left, direction: left + (residual @ residual) / (left @ left) * direction),
             "x and residual are right. The new direction starts from the old residual; it should start from the new "
-            "one.": _stale_residual,
+            "one.": _turn(
+                lambda residual, left, direction: residual + (left @ left) / (residual @ residual) * direction
+            ),
+            "x and residual are right. The share belongs to the old direction, not to the old residual.": _turn(
+                lambda residual, left, direction: left + (left @ left) / (residual @ residual) * residual
+            ),
             "x and residual are right. The share of the old direction is a ratio of lengths; it should be one of "
-            "squared lengths.": _unsquared,
+            "squared lengths.": _turn(
+                lambda residual, left, direction: left + left.norm() / residual.norm() * direction
+            ),
+            "x and residual are right. The share of the old direction is added, not subtracted.": _turn(
+                lambda residual, left, direction: left - (left @ left) / (residual @ residual) * direction
+            ),
+            "x and residual are right. The old direction enters in full; its share is the ratio of the residuals.": (
+                _turn(lambda residual, left, direction: left + direction)
+            ),
             "x is right. The residual lives where b lives: it changes by A times the step, not by the step.": (
                 _residual_by_direction
+            ),
+            "x is right. The residual has grown by the step's part; it is b - A x, so that is subtracted.": (
+                _residual_grows
             ),
         },
         praise="Ten of these are all the linear algebra that TRPO does.",
@@ -257,42 +168,49 @@ EXERCISES = [
         "the KL divergence of two policies",
         reference=_kl,
         cases=_gaussians,
+        derivatives={"mean_p": "mean_p", "std_p": "std_p", "mean_q": "mean_q", "std_q": "std_q"},
         tolerance=1e-6,
         mistakes={
-            "This is the mean over the action's coordinates. They are independent, so their divergences add.": _kl_mean,
+            "This is the mean over the action's coordinates. They are independent, so their divergences add.": (
+                lambda mp, sp, mq, sq: _kl(mp, sp, mq, sq) / mp.shape[-1]
+            ),
             "This adds up over all states as well. Only the action's coordinates are summed, the last dimension.": (
-                _kl_of_all
+                lambda mp, sp, mq, sq: _kl(mp, sp, mq, sq).sum()
             ),
-            "This is KL(q || p). The divergence is not symmetric: p is the policy that acted.": _kl_swapped,
+            "These are the divergences of the single coordinates: sum them.": (
+                lambda mp, sp, mq, sq: _kl(*(x.unsqueeze(-1) for x in (mp, sp, mq, sq)))
+            ),
+            "This is KL(q || p). The divergence is not symmetric: p is the policy that acted.": (
+                lambda mp, sp, mq, sq: _kl(mq, sq, mp, sp)
+            ),
             "The variances have changed places in the quadratic part: distances are measured in units of q.": (
-                _kl_other_variance
+                lambda mp, sp, mq, sq: _kl_of(sq / sp, sq**2 + (mp - mq) ** 2, sp**2)
             ),
-            "Standard deviations stand where variances belong. Which of them are squared?": _kl_deviations,
-            "The logarithm is upside down. It should be large where q is broad and p narrow.": _kl_log_inverted,
-            "A policy has a divergence of 0 from itself; yours has 1/2 for each coordinate.": _kl_without_half,
-            "The distance of the means has to be squared.": _kl_unsquared,
+            "The quadratic part is divided by the variance of p: distances are measured in units of q.": (
+                lambda mp, sp, mq, sq: _kl_of(sq / sp, sp**2 + (mp - mq) ** 2, sp**2)
+            ),
+            "Standard deviations stand where variances belong. Which of them are squared?": (
+                lambda mp, sp, mq, sq: _kl_of(sq / sp, sp + (mp - mq) ** 2, sq)
+            ),
+            "The variance of q below the line has to be squared: it is a standard deviation.": (
+                lambda mp, sp, mq, sq: _kl_of(sq / sp, sp**2 + (mp - mq) ** 2, sq)
+            ),
+            "The arguments are standard deviations already: no exponential.": (
+                lambda mp, sp, mq, sq: _kl(mp, sp.exp(), mq, sq.exp())
+            ),
+            "The logarithm is upside down. It should be large where q is broad and p narrow.": (
+                lambda mp, sp, mq, sq: _kl_of(sp / sq, sp**2 + (mp - mq) ** 2, sq**2)
+            ),
+            "A policy has a divergence of 0 from itself; yours has 1/2 for each coordinate.": (
+                lambda mp, sp, mq, sq: _kl(mp, sp, mq, sq) + 0.5 * mp.shape[-1]
+            ),
+            "The 1/2 is subtracted once for each coordinate, not once in all.": (
+                lambda mp, sp, mq, sq: _kl(mp, sp, mq, sq) + 0.5 * mp.shape[-1] - 0.5
+            ),
+            "The distance of the means has to be squared.": (
+                lambda mp, sp, mq, sq: _kl_of(sq / sp, sp**2 + (mp - mq), sq**2)
+            ),
         },
         praise="This is gaussian_kl of the package, which works with log standard deviations.",
-    ),
-    Exercise(
-        "9.3",
-        "a step that may be refused",
-        reference=_backtrack,
-        cases=_searches,
-        tolerance=1e-6,
-        mistakes={
-            "When nothing works, this returns the last candidate, which was refused. Return the start.": _last_tried,
-            "This looks at the KL divergence only. A step inside the region can still make the loss worse.": _kl_only,
-            "This looks at the loss only. The bound is what makes its estimate worth trusting.": _loss_only,
-            "One of the two conditions is enough here. Both must hold.": _either,
-            "A loss that is not a number is accepted: nan >= before is False, and so is nan < before. Ask for what "
-            "you want, not against what you fear.": _refused_when_worse,
-            "Each candidate begins where the last one ended. All begin at the start.": _walking,
-            "The full step is never tried.": _half_first,
-            "The k-th candidate is step / (k + 1). Halve it each time: 1, 1/2, 1/4, ...": _divided,
-            "One try too many.": _one_try_more,
-            "One try too few.": _one_try_less,
-        },
-        praise="A refusal costs one iteration; a bad step can cost the run.",
     ),
 ]

@@ -1,4 +1,4 @@
-"""Exercises of chapter 13: a belief from a trial, a probe's score, the table of staying, where the gradient stops."""
+"""Exercises of chapter 13: a belief from a trial, a probe's score."""
 
 from __future__ import annotations
 
@@ -12,46 +12,56 @@ from ...rng import generator, normal, uniform
 from .base import Case, Exercise
 
 F64 = torch.float64
-Table = tuple[Tensor, Tensor]
-Head = Callable[[Tensor], Tensor]
 
 
-def _counts(actions: Tensor, rewards: Tensor, arms: int) -> tuple[Tensor, Tensor]:
-    """Pulls and wins after each pull, `[L, k]`, and of that pull itself."""
-    pulled = torch.nn.functional.one_hot(actions, arms).to(rewards.dtype)
-    return pulled, pulled * rewards.unsqueeze(-1)
+# --- 13.1: a belief from a trial --------------------------------------------------------------------------------------
 
 
 def _belief(actions: Tensor, rewards: Tensor, arms: int) -> Tensor:
-    pulls, wins = (x.cumsum(0) - x for x in _counts(actions, rewards, arms))
+    pulled = torch.nn.functional.one_hot(actions, arms).to(rewards.dtype)
+    won = pulled * rewards.unsqueeze(-1)
+    pulls, wins = pulled.cumsum(0) - pulled, won.cumsum(0) - won
     return (wins + 1) / (pulls + 2)
+
+
+def _counts(actions: Tensor, rewards: Tensor, arms: int) -> tuple[Tensor, Tensor]:
+    """Pulls and wins before each pull, `[L, k]`."""
+    pulled = torch.nn.functional.one_hot(actions, arms).to(rewards.dtype)
+    won = pulled * rewards.unsqueeze(-1)
+    return pulled.cumsum(0) - pulled, won.cumsum(0) - won
+
+
+def _read_as(mean: Callable[[Tensor, Tensor], Tensor]) -> Callable[..., Tensor]:
+    """Another mean, of (wins, pulls)."""
+
+    def answer(actions: Tensor, rewards: Tensor, arms: int) -> Tensor:
+        pulls, wins = _counts(actions, rewards, arms)
+        return mean(wins, pulls)
+
+    return answer
 
 
 def _belief_after(actions: Tensor, rewards: Tensor, arms: int) -> Tensor:
-    pulls, wins = (x.cumsum(0) for x in _counts(actions, rewards, arms))
-    return (wins + 1) / (pulls + 2)
-
-
-def _without_prior(actions: Tensor, rewards: Tensor, arms: int) -> Tensor:
-    pulls, wins = (x.cumsum(0) - x for x in _counts(actions, rewards, arms))
-    return wins / pulls
-
-
-def _one_too_few(actions: Tensor, rewards: Tensor, arms: int) -> Tensor:
-    pulls, wins = (x.cumsum(0) - x for x in _counts(actions, rewards, arms))
-    return (wins + 1) / (pulls + 1)
+    one_more = torch.cat([actions, actions[:1]]), torch.cat([rewards, rewards[:1]])
+    return _belief(*one_more, arms)[1:]
 
 
 def _all_pulls(actions: Tensor, rewards: Tensor, arms: int) -> Tensor:
     """The reward of a pull is credited to every arm."""
-    pulls = _counts(actions, rewards, arms)[0].cumsum(0) - _counts(actions, rewards, arms)[0]
-    wins = (rewards.cumsum(0) - rewards).unsqueeze(-1).expand_as(pulls)
-    return (wins + 1) / (pulls + 2)
+    pulls, _ = _counts(actions, rewards, arms)
+    return ((rewards.cumsum(0) - rewards).unsqueeze(-1).expand_as(pulls) + 1) / (pulls + 2)
+
+
+def _every_pull(actions: Tensor, rewards: Tensor, arms: int) -> Tensor:
+    """The pulls of all arms stand below the line."""
+    _, wins = _counts(actions, rewards, arms)
+    return (wins + 1) / (torch.arange(len(actions)).unsqueeze(-1) + 2)
 
 
 def _last_only(actions: Tensor, rewards: Tensor, arms: int) -> Tensor:
     """Only the pull before is remembered."""
-    pulled, won = _counts(actions, rewards, arms)
+    pulled = torch.nn.functional.one_hot(actions, arms).to(rewards.dtype)
+    won = pulled * rewards.unsqueeze(-1)
     before, wins = (torch.cat([torch.zeros_like(x[:1]), x[:-1]]) for x in (pulled, won))
     return (wins + 1) / (before + 2)
 
@@ -65,42 +75,39 @@ def _trials() -> list[Case]:
     return cases
 
 
+# --- 13.2: a probe's score --------------------------------------------------------------------------------------------
+
+
 def _score(features: Tensor, targets: Tensor, new_features: Tensor, new_targets: Tensor) -> Tensor:
     read = linear_probe(features, targets)(new_features)
     error = (new_targets - read).square().sum((0, 1))
-    return 1 - error / (new_targets - new_targets.mean((0, 1))).square().sum((0, 1))
+    spread = (new_targets - new_targets.mean((0, 1))).square().sum((0, 1))
+    return 1 - error / spread
 
 
-def _seen_before(features: Tensor, targets: Tensor, new_features: Tensor, new_targets: Tensor) -> Tensor:
-    return _score(features, targets, features, targets)
+def _about(middle: Callable[[Tensor, Tensor], Tensor]) -> Callable[..., Tensor]:
+    """The spread of the new targets about something else, of (targets, new targets)."""
 
+    def answer(features: Tensor, targets: Tensor, new_features: Tensor, new_targets: Tensor) -> Tensor:
+        error = (new_targets - linear_probe(features, targets)(new_features)).square().sum((0, 1))
+        return 1 - error / (new_targets - middle(targets, new_targets)).square().sum((0, 1))
 
-def _fitted_to_the_test(features: Tensor, targets: Tensor, new_features: Tensor, new_targets: Tensor) -> Tensor:
-    return _score(new_features, new_targets, new_features, new_targets)
-
-
-def _error_share(features: Tensor, targets: Tensor, new_features: Tensor, new_targets: Tensor) -> Tensor:
-    return 1 - _score(features, targets, new_features, new_targets)
+    return answer
 
 
 def _squared_error(features: Tensor, targets: Tensor, new_features: Tensor, new_targets: Tensor) -> Tensor:
     return (new_targets - linear_probe(features, targets)(new_features)).square().mean((0, 1))
 
 
-def _about_zero(features: Tensor, targets: Tensor, new_features: Tensor, new_targets: Tensor) -> Tensor:
-    error = (new_targets - linear_probe(features, targets)(new_features)).square().sum((0, 1))
-    return 1 - error / new_targets.square().sum((0, 1))
+def _all_targets(features: Tensor, targets: Tensor, new_features: Tensor, new_targets: Tensor) -> Tensor:
+    error = (new_targets - linear_probe(features, targets)(new_features)).square().sum()
+    return 1 - error / (new_targets - new_targets.mean((0, 1))).square().sum()
 
 
 def _correlation(features: Tensor, targets: Tensor, new_features: Tensor, new_targets: Tensor) -> Tensor:
     read = linear_probe(features, targets)(new_features)
     a, b = read - read.mean((0, 1)), new_targets - new_targets.mean((0, 1))
     return (a * b).sum((0, 1)).square() / (a.square().sum((0, 1)) * b.square().sum((0, 1)))
-
-
-def _step_by_step(features: Tensor, targets: Tensor, new_features: Tensor, new_targets: Tensor) -> Tensor:
-    error = (new_targets - linear_probe(features, targets)(new_features)).square().sum((0, 1))
-    return 1 - error / (new_targets - new_targets.mean(0)).square().sum((0, 1))
 
 
 def _memories() -> list[Case]:
@@ -115,101 +122,6 @@ def _memories() -> list[Case]:
     return cases
 
 
-def _stay(choices: Tensor, common: Tensor, rewards: Tensor) -> Table:
-    stay = (choices[:, 1:] == choices[:, :-1]).to(F64)
-    paid, usual = rewards[:, :-1] > 0, common[:, :-1]
-    table = torch.stack([torch.stack([stay[r & c].mean() for c in (usual, ~usual)]) for r in (paid, ~paid)])
-    return table, table[0, 0] - table[0, 1] - table[1, 0] + table[1, 1]
-
-
-def _switching(choices: Tensor, common: Tensor, rewards: Tensor) -> Table:
-    table, difference = _stay(choices, common, rewards)
-    return 1 - table, -difference
-
-
-def _same_round(choices: Tensor, common: Tensor, rewards: Tensor) -> Table:
-    """Whether the choice was the last one's, by what followed it, and not by what had followed the last one."""
-    late = [torch.cat([x[:, 1:], x[:, -1:]], 1) for x in (common, rewards)]
-    return _stay(choices, *late)
-
-
-def _turned(choices: Tensor, common: Tensor, rewards: Tensor) -> Table:
-    table, difference = _stay(choices, common, rewards)
-    return table.mT, difference
-
-
-def _joint(choices: Tensor, common: Tensor, rewards: Tensor) -> Table:
-    stay = (choices[:, 1:] == choices[:, :-1]).to(F64)
-    paid, usual = rewards[:, :-1] > 0, common[:, :-1]
-    table = torch.stack([torch.stack([(stay * (r & c)).mean() for c in (usual, ~usual)]) for r in (paid, ~paid)])
-    return table, table[0, 0] - table[0, 1] - table[1, 0] + table[1, 1]
-
-
-def _main_effect(choices: Tensor, common: Tensor, rewards: Tensor) -> Table:
-    table, _ = _stay(choices, common, rewards)
-    return table, table[0].sum() - table[1].sum()
-
-
-def _effect_of_transition(choices: Tensor, common: Tensor, rewards: Tensor) -> Table:
-    table, _ = _stay(choices, common, rewards)
-    return table, table[:, 0].sum() - table[:, 1].sum()
-
-
-def _sessions() -> list[Case]:
-    cases: list[Case] = []
-    for seed, shape in ((0, (3, 30)), (1, (20, 12))):
-        gen = generator(seed)
-        choices = torch.randint(2, shape, generator=gen)
-        common, rewards = uniform(shape, gen, F64) < 0.75, (uniform(shape, gen, F64) < 0.5).double()
-        cases.append((choices, common, rewards))
-    return cases
-
-
-def _loss(code: Tensor, actor: Head, decoder: Head, advantages: Tensor, rewards: Tensor) -> Tensor:
-    return -(advantages * actor(code.detach())).mean() + (rewards - decoder(code)).square().mean()
-
-
-def _flowing(code: Tensor, actor: Head, decoder: Head, advantages: Tensor, rewards: Tensor) -> Tensor:
-    return -(advantages * actor(code)).mean() + (rewards - decoder(code)).square().mean()
-
-
-def _both_stopped(code: Tensor, actor: Head, decoder: Head, advantages: Tensor, rewards: Tensor) -> Tensor:
-    return _flowing(code.detach(), actor, decoder, advantages, rewards)
-
-
-def _wrong_one_stopped(code: Tensor, actor: Head, decoder: Head, advantages: Tensor, rewards: Tensor) -> Tensor:
-    return -(advantages * actor(code)).mean() + (rewards - decoder(code.detach())).square().mean()
-
-
-def _actor_stopped(code: Tensor, actor: Head, decoder: Head, advantages: Tensor, rewards: Tensor) -> Tensor:
-    return -(advantages * actor(code).detach()).mean() + (rewards - decoder(code)).square().mean()
-
-
-def _decoder_stopped(code: Tensor, actor: Head, decoder: Head, advantages: Tensor, rewards: Tensor) -> Tensor:
-    return -(advantages * actor(code.detach())).mean() + (rewards - decoder(code).detach()).square().mean()
-
-
-def _ascending(code: Tensor, actor: Head, decoder: Head, advantages: Tensor, rewards: Tensor) -> Tensor:
-    return (advantages * actor(code.detach())).mean() + (rewards - decoder(code)).square().mean()
-
-
-def _who_is_moved(answer: Callable[..., Tensor], seed: int) -> tuple[Tensor, ...]:
-    """The loss, and its gradients in encoder, actor and decoder: three vectors of weights, and zeros for none."""
-    gen = generator(seed)
-    inputs, encoder, actor, decoder = (normal(s, gen, F64) for s in ((6, 3), (3, 4), (4,), (4,)))
-    weights = [w.requires_grad_() for w in (encoder, actor, decoder)]
-    advantages, rewards = normal((6,), gen, F64), normal((6,), gen, F64)
-    loss = answer(
-        torch.tanh(inputs @ encoder),
-        lambda code: torch.nn.functional.logsigmoid(code @ actor),
-        lambda code: code @ decoder,
-        advantages,
-        rewards,
-    )
-    slopes = torch.autograd.grad(loss, weights, allow_unused=True)
-    return loss.detach(), *(torch.zeros_like(w) if g is None else g for w, g in zip(weights, slopes, strict=True))
-
-
 EXERCISES = [
     Exercise(
         "13.1",
@@ -219,9 +131,20 @@ EXERCISES = [
         mistakes={
             "Row t already counts pull t. A belief *before* the pull must not know its outcome.": _belief_after,
             "Without the prior an arm never pulled gives 0 / 0, and one lucky pull is certainty. The prior is uniform: "
-            "one success and one failure in advance.": _without_prior,
-            "One success in advance is counted, the failure is not: an untouched arm should be at 1/2.": _one_too_few,
+            "one success and one failure in advance.": _read_as(lambda wins, pulls: wins / pulls),
+            "Without the prior one lucky pull is certainty, and an untouched arm is at 0. The prior is uniform: one "
+            "success and one failure in advance.": _read_as(lambda wins, pulls: wins / pulls.clamp(min=1)),
+            "One success in advance is counted, the failure is not: an untouched arm should be at 1/2.": _read_as(
+                lambda wins, pulls: (wins + 1) / (pulls + 1)
+            ),
+            "The prior is missing above the line: one success in advance.": _read_as(
+                lambda wins, pulls: wins / (pulls + 2)
+            ),
+            "These are the beliefs that a pull fails; asked for is that it pays.": _read_as(
+                lambda wins, pulls: (pulls - wins + 1) / (pulls + 2)
+            ),
             "The pulls are counted by arm, but the wins are those of all arms together.": _all_pulls,
+            "The wins are counted by arm, but the pulls are those of all arms together.": _every_pull,
             "Only the pull before counts here. All that came before do.": _last_only,
         },
         praise="These ten rows are all that the agent can know. The question is whether it does.",
@@ -234,64 +157,47 @@ EXERCISES = [
         tolerance=1e-6,
         mistakes={
             "This is scored on the trials that the probe was fitted to; it would grow with every unit you add.": (
-                _seen_before
+                lambda features, targets, new_features, new_targets: _score(features, targets, features, targets)
             ),
             "The probe is fitted to the tasks that it is scored on. Fit to the first two arguments.": (
-                _fitted_to_the_test
+                lambda features, targets, new_features, new_targets: _score(
+                    new_features, new_targets, new_features, new_targets
+                )
             ),
-            "This is the share that is *not* explained. R2 is 1 minus it.": _error_share,
+            "Old and new tasks have changed places: fit to the first two arguments, score on the last two.": (
+                lambda features, targets, new_features, new_targets: _score(
+                    new_features, new_targets, features, targets
+                )
+            ),
+            "This is the share that is *not* explained. R2 is 1 minus it.": (
+                lambda features, targets, new_features, new_targets: (
+                    1 - _score(features, targets, new_features, new_targets)
+                )
+            ),
+            "The sign is turned: a perfect reading has 1.": (
+                lambda features, targets, new_features, new_targets: (
+                    -_score(features, targets, new_features, new_targets)
+                )
+            ),
             "This is the mean squared error. Compare it with the variance of the targets.": _squared_error,
-            "The spread is taken about 0. It should be about the mean: otherwise the mean alone scores high.": (
-                _about_zero
+            "The spread is taken about 0. It should be about the mean: otherwise the mean alone scores high.": _about(
+                lambda targets, new_targets: torch.zeros(())
+            ),
+            "The spread is taken about one mean for all targets. Each target has its own: mean((0, 1)).": _about(
+                lambda targets, new_targets: new_targets.mean()
+            ),
+            "The spread is taken about the mean of the old targets; it is that of the new ones.": _about(
+                lambda targets, new_targets: targets.mean((0, 1))
             ),
             "A squared correlation forgives readings of the wrong scale or with an offset. R2 does not.": _correlation,
-            "The spread is taken about each step's own mean. Take one mean over tasks and steps.": _step_by_step,
+            "The spread is taken about each step's own mean. Take one mean over tasks and steps.": _about(
+                lambda targets, new_targets: new_targets.mean(0)
+            ),
+            "The spread is taken about each trial's own mean. Take one mean over tasks and steps.": _about(
+                lambda targets, new_targets: new_targets.mean(1, keepdim=True)
+            ),
+            "This is one number for all targets together; each has its own, [K].": _all_targets,
         },
         praise="On unseen tasks, about the mean, nothing forgiven: now a control can be compared.",
-    ),
-    Exercise(
-        "13.3",
-        "the table of staying",
-        reference=_stay,
-        cases=_sessions,
-        parts=("the table", "the interaction"),
-        tolerance=1e-6,
-        mistakes={
-            "These are probabilities of switching.": _switching,
-            "Reward and transition are those of the later round. Whether one stays in round t + 1 depends on what "
-            "followed in round t.": _same_round,
-            "Rows and columns have changed places: rows are rewarded and unrewarded.": _turned,
-            "Each entry is divided by all rounds. Divide by the rounds of its kind: it is a conditional probability.": (
-                _joint
-            ),
-            "The table is right. The second number is the effect of reward on staying; the interaction is a "
-            "difference of two such effects.": _main_effect,
-            "The table is right. The second number is the effect of the transition; the interaction asks whether "
-            "the *reward's* effect depends on it.": _effect_of_transition,
-        },
-        praise="Before you read them, let agents whose workings you know fill in the same table.",
-    ),
-    Exercise(
-        "13.4",
-        "where the gradient stops",
-        reference=_loss,
-        cases=[(0,), (1,)],
-        through=_who_is_moved,
-        parts=("the loss", "the encoder's gradient", "the actor's gradient", "the decoder's gradient"),
-        tolerance=1e-6,
-        mistakes={
-            "The return's gradient flows on into the code: that is RL2 with an auxiliary loss, and the code is no "
-            "longer trained by predictions alone.": _flowing,
-            "The code is stopped for both. Then nothing trains the encoder at all.": _both_stopped,
-            "The stop is in front of the wrong head: the return shapes the code and predictions do not.": (
-                _wrong_one_stopped
-            ),
-            "The stop comes behind the actor, so the actor learns nothing either. Stop what goes in, not what comes "
-            "out.": _actor_stopped,
-            "The stop comes behind the decoder: neither it nor the encoder learns.": _decoder_stopped,
-            "The sign of the first term: a loss is to fall, and the advantage-weighted log-probability should "
-            "rise.": _ascending,
-        },
-        praise="One detach decides what the memory is for.",
     ),
 ]
