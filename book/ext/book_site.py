@@ -149,6 +149,7 @@ def folded(parent: Any) -> Iterator[tuple[Any, str | None, bool]]:
 
 def setup(app: Any) -> dict[str, bool]:
     """Sphinx calls this once."""
+    app.setup_extension("reading")  # links, hover cards, numbers, folds, the pages of the reference
     app.add_post_transform(FoldsInPrint)
     app.connect("config-inited", version, priority=100)
     app.connect("source-read", run_times)
