@@ -45,9 +45,9 @@ def read(app: Any, document: nodes.document) -> None:
         figures.number_figures(document, book.chapter[page], book.figures_before[page])
         cells.fold_cells(document)
         cells.veil_answers(document)
+    reference.link_code(document, book.package, book.scopes.get(page, Scope()), page)
     if page in AS_WRITTEN or page.startswith(f"{REFERENCE}/"):
         return
-    reference.link_code(document, book.package, book.scopes.get(page, Scope()), page)
     env.book_cited[page] = citations.link_citations(document, book.library, page)
     numbers.link_numbers(document, book.numbers, page)
     if page != GLOSSARY:

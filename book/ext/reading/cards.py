@@ -11,7 +11,6 @@ import json
 import posixpath
 import re
 from collections.abc import Callable, Iterator
-from typing import Any
 from urllib.parse import unquote
 
 from docutils import nodes

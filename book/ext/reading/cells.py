@@ -20,13 +20,14 @@ LIFT, IN_WORDS = "I have made my prediction: show what happens", "Show the answe
 SWITCH = '<p class="code-switch" hidden><button type="button" aria-pressed="false">Show all code</button></p>'
 
 
-class veil(nodes.General, nodes.Element):  # noqa: N801  (docutils' nodes are written so)
+class veil(nodes.General, nodes.Element):
     """What lies hidden until the reader lifts it; `prediction` counts the questions of the page."""
 
 
 def visit_veil(self: Any, node: veil) -> None:
     """A fold that says what it hides."""
-    self.body.append(f'<details class="veil" data-prediction="{node["prediction"]}">\n<summary>{node["says"]}</summary>\n')
+    self.body.append(f'<details class="veil" data-prediction="{node["prediction"]}">\n')
+    self.body.append(f"<summary>{node['says']}</summary>\n")
 
 
 def depart_veil(self: Any, node: veil) -> None:

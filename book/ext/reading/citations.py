@@ -24,6 +24,7 @@ AUTHORS = rf"(?P<authors>{SURNAME}(?:,\s+{SURNAME})*(?:(?P<others>\s+et\s+al\.)|
 YEAR = r"(?:19|20)\d\d"
 #: "Duan et al. (2016)" and "Duan et al. (2016, section 3)" in a sentence; "Amari, 1998" within brackets.
 CITED = re.compile(rf"{AUTHORS}(?:\s+\((?P<told>{YEAR})(?:\)|(?=[,;]))|,\s+(?P<aside>{YEAR})(?=[,;)]))")
+VENUES = ("journal", "booktitle", "publisher", "school", "institution")
 ARXIV = "https://arxiv.org/abs/"
 
 
@@ -80,7 +81,7 @@ def work(key: str, entry: Any) -> Work:
     fields = entry.fields
     people = entry.persons.get("author") or entry.persons.get("editor") or []
     surnames = tuple(plain(" ".join([*person.prelast_names, *person.last_names])) for person in people)
-    venue = next((fields[name] for name in ("journal", "booktitle", "publisher", "school", "institution") if name in fields), "")
+    venue = next((fields[name] for name in VENUES if name in fields), "")
     link = f"https://doi.org/{fields['doi']}" if "doi" in fields else fields.get("url", "")
     if not link and "eprint" in fields:
         link = ARXIV + fields["eprint"]
@@ -116,7 +117,8 @@ def named_in_full(surnames: list[str]) -> str:
 
 def fits(surnames: tuple[str, ...], said: list[str], others: bool) -> bool:
     """Whether a work with these authors may be cited by what was said: all of them, or the first and `et al.`"""
-    return surnames[: len(said)] == tuple(said) and (len(surnames) > len(said) if others else len(surnames) == len(said))
+    enough = len(surnames) > len(said) if others else len(surnames) == len(said)
+    return enough and surnames[: len(said)] == tuple(said)
 
 
 def citations(text: str) -> Iterator[tuple[re.Match[str], list[str]]]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import html
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from docutils import nodes
@@ -28,7 +28,7 @@ PANEL = re.compile(r"(?:On the |At the )?(?:Left|Right|Top|Bottom|Above|Below|Fi
 BRIEF = 9  # words
 
 
-class book_figure(nodes.figure):  # noqa: N801  (docutils' nodes are written so)
+class book_figure(nodes.figure):
     """A figure that Sphinx does not count, since we do."""
 
 
@@ -56,7 +56,8 @@ def count(notebook: Any) -> int:
 
 def caption(alt: str) -> str:
     """The first sentence of an alternative text; the second one too where the first names no more than a kind of
-    picture, and the next ones where the picture has panels, each with a sentence of its own."""
+    picture, and the next ones where the picture has panels, each with a sentence of its own.
+    """
     sentences = SENTENCE.split(" ".join(alt.split()))
     kept = sentences[: 2 if len(sentences[0].split()) < BRIEF else 1]
     if PANEL.match(sentences[0]):
@@ -65,11 +66,16 @@ def caption(alt: str) -> str:
     return text if text.endswith((".", "!", "?")) else f"{text}."
 
 
+def is_part(name: str) -> Callable[[nodes.Node], bool]:
+    """Asks a node whether it is this part of a notebook."""
+    return lambda node: isinstance(node, nodes.container) and node.get("nb_element") == name
+
+
 def bundles(document: nodes.document) -> Iterator[tuple[nodes.container, nodes.container, str]]:
     """Each cell with an output that is a figure, the output, and the alternative text."""
-    for cell in document.findall(lambda node: isinstance(node, nodes.container) and node.get("nb_element") == "cell_code"):
-        for bundle in list(cell.findall(lambda n: isinstance(n, nodes.container) and n.get("nb_element") == "mime_bundle")):
-            images = [image for image in bundle.findall(nodes.image)]
+    for cell in document.findall(is_part("cell_code")):
+        for bundle in list(cell.findall(is_part("mime_bundle"))):
+            images = list(bundle.findall(nodes.image))
             players = [raw for raw in bundle.findall(nodes.raw) if PLAYER in raw.astext()]
             if images:
                 yield cell, bundle, images[0].get("alt", "")

@@ -17,6 +17,7 @@ CHAPTERS = re.compile(r"\b[Cc]hapters?\s+\d{1,2}(?:(?:,\s+|\s+(?:and|or|to)\s+|,
 FIGURES = re.compile(r"\b[Ff]ig(?:ure|ures|\.)\s+\d{1,2}\.\d{1,2}(?:(?:,\s+|\s+(?:and|or|to)\s+)\d{1,2}\.\d{1,2})*\b")
 #: "equation (6.3)", "equations (6.1) and (6.2)"; and "(6.3)" alone, which is one only if there is such an equation.
 EQUATIONS = re.compile(r"(?P<word>\b[Ee]q(?:uation|uations|\.)\s+)?\((?P<number>\d{1,2}\.\d{1,2})\)")
+JOINED = re.compile(r",?\s+(?:and|or|to)\s+|,\s+")
 TAG = re.compile(r"\s*\\tag\{(\d{1,2}\.\d{1,2})\}")
 #: In these sections "chapter 3" is one of somebody else's book.
 OTHERS = ("Further reading",)
@@ -77,10 +78,10 @@ def equation_links(text: str, numbers: Numbers, page: str, parent: Any) -> Itera
     said = False  # whether the word stood before the last one: "equations (6.1) and (6.2)"
     last = 0
     for match in EQUATIONS.finditer(text):
-        said = bool(match["word"]) or (said and bool(re.fullmatch(r",?\s+(?:and|or|to)\s+|,\s+", text[last:match.start()])))
-        last = match.end()
-        if match["number"] in numbers.equations or (said and known("equation", match["number"], numbers.equations, parent)):
-            yield Link(match.start(), match.end(), reference("equation", match["number"], page, match[0]))
+        number, joined = match["number"], JOINED.fullmatch(text[last : match.start()])
+        said, last = bool(match["word"]) or (said and bool(joined)), match.end()
+        if number in numbers.equations or (said and known("equation", number, numbers.equations, parent)):
+            yield Link(match.start(), match.end(), reference("equation", number, page, match[0]))
 
 
 def known(kind: str, number: str, there: Mapping[str, str], parent: Any) -> bool:

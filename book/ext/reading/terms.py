@@ -35,7 +35,7 @@ def listed(glossary: Path) -> list[str]:
 
 
 def forms(term: str) -> str:
-    """A pattern of the ways in which a text writes a term: at the start of a sentence, in the plural, over a line's end."""
+    """A pattern of the ways in which a text writes a term: in capitals or not, in the plural, over a line's end."""
     spaced = re.sub(r"(?:\\ |\s)+", r"\\s+", re.escape(term))
     if sum(letter.isupper() for letter in term.split()[0]) > 1 or any(letter in term for letter in "²0123456789"):
         return spaced + ("" if term.endswith("²") else r"s?")
