@@ -7,6 +7,7 @@ after them: it lies under a veil that the reader lifts. In print everything is t
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from typing import Any
 
@@ -15,6 +16,7 @@ from myst_nb.sphinx_ import HideCodeCellNode
 from sphinx.transforms.post_transforms import SphinxPostTransform
 
 PREDICT = "Predict before you run"
+TITLE = re.compile(r"\A#@title .*\n")
 PROMPTS = {"setup": "setup", "imports": "imports"}
 LIFT, IN_WORDS = "I have made my prediction: show what happens", "Show the answer in words"
 SWITCH = '<p class="code-switch" hidden><button type="button" aria-pressed="false">Show all code</button></p>'
@@ -73,11 +75,21 @@ def fold_cells(document: nodes.document) -> int:
                 "code": "Show the code",
             }[what]
             cell["prompt_hide"] = cell["prompt_show"]
+            drop_title(cell)
             folded += 1
     title = next(iter(document.findall(nodes.title)), None)
     if folded and title is not None:
         title.parent.insert(title.parent.index(title) + 1, nodes.raw("", SWITCH, format="html"))
     return folded
+
+
+def drop_title(cell: nodes.Element) -> None:
+    """Colab's title of a folded cell says nothing here, where the figure has a caption."""
+    for block in cell.findall(nodes.literal_block):
+        text = TITLE.sub("", block.astext())
+        block.rawsource, block.children = text, []
+        block += nodes.Text(text)
+        return
 
 
 def has_figure(cell: nodes.Element) -> bool:

@@ -1,6 +1,6 @@
 """Equations with a number of their own: the notebook says `\\tag{6.3}`, which Colab shows; the page adds an anchor.
 
-In HTML Sphinx sets the number, so the tag is taken out: two numbers, or one inside `split`, would be wrong.
+In HTML the number is text beside the formula, so that it stays in view where a long formula scrolls, and can be found.
 """
 
 from __future__ import annotations
@@ -28,16 +28,21 @@ def anchor_equations(document: nodes.document) -> dict[str, str]:
 
 
 def number_equation(node: nodes.math_block, form: str) -> None:
-    """The tag becomes the writer's number in HTML; LaTeX has it outside of what is split over lines."""
-    tex = TAG.sub("", node.astext()).strip()
-    if form == "html":
-        node["number"] = node["tag"]
-    else:
+    """In HTML the tag becomes a number beside the formula, which leads to itself; LaTeX has it outside of `split`."""
+    tag, tex = node["tag"], TAG.sub("", node.astext()).strip()
+    if form == "latex":
         tex = f"\\begin{{split}}{tex}\\end{{split}}" if r"\\" in tex else tex
-        tex = f"\\begin{{equation*}}\n{tex}\n\\tag{{{node['tag']}}}\n\\end{{equation*}}"
+        tex = f"\\begin{{equation*}}\n{tex}\n\\tag{{{tag}}}\n\\end{{equation*}}"
         node["nowrap"] = True
     node.children = []
     node += nodes.Text(tex)
+    if form == "html":
+        name = anchor("equation", tag)
+        number = nodes.reference("", f"({tag})", refid=name, internal=True, classes=["equation-number"])
+        box = nodes.container("", classes=["numbered-equation"], ids=[name])
+        node["ids"].remove(name)
+        node.replace_self(box)
+        box += [node, nodes.paragraph("", "", number)]
 
 
 class NumberEquations(SphinxPostTransform):  # type: ignore[misc]
@@ -48,6 +53,6 @@ class NumberEquations(SphinxPostTransform):  # type: ignore[misc]
     def run(self, **kwargs: Any) -> None:
         """All tagged equations."""
         form = self.app.builder.format
-        for node in self.document.findall(nodes.math_block):
+        for node in list(self.document.findall(nodes.math_block)):
             if "tag" in node and form in ("html", "latex"):
                 number_equation(node, form)

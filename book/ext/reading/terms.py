@@ -90,7 +90,9 @@ def link_terms(document: nodes.document, glossary: Glossary, page: str) -> None:
         section = parent
         while section.parent is not None and not isinstance(section, nodes.section):
             section = section.parent
-        known = seen.setdefault(id(section), set(marked(section)))
+        if id(section) not in seen:
+            seen[id(section)] = set(marked(section))
+        known = seen[id(section)]
         found = glossary.find(text, known)
         return [
             Link(start, end, pending("std", "term", term, page, words(text[start:end], "xref", "std", "std-term")))
