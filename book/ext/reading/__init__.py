@@ -104,7 +104,9 @@ def merge(app: Any, env: Any, pages: list[str], other: Any) -> None:
 
 def setup(app: Any) -> dict[str, Any]:
     """Sphinx calls this once."""
-    gc.disable()  # a build keeps nearly all that it makes: looking for garbage in it took a quarter of its time
+    gc.set_threshold(
+        100_000, 50, 1000
+    )  # a build keeps what it makes; looking for garbage in it took a quarter of its time
     cells.setup(app)
     figures.setup(app)
     for transform in (equations.NumberEquations, bibliography.LinkBack):

@@ -20,28 +20,20 @@ HREF = re.compile(r'<a\b[^>]*?\bhref="([^"#:?]*)#([^"]+)"')
 LONGEST = 220  # characters of a signature; what is longer ends in dots
 
 
-def inline(node: nodes.Node, depth: int = 0) -> str:
-    """A node's words as a line of HTML: code, emphasis and formulas stay, links become words."""
+def inline(node: nodes.Node) -> str:
+    """A node's words as a line of HTML: code, emphasis and formulas stay, links become words, citations go."""
     if isinstance(node, nodes.Text):
         return html.escape(str(node), quote=False)
-    if isinstance(node, nodes.math):
-        return f"\\({html.escape(node.astext(), quote=False)}\\)"
-    if isinstance(node, nodes.math_block):
-        return f"\\[{html.escape(node.astext(), quote=False)}\\]"
+    if isinstance(node, nodes.math | nodes.math_block):
+        opens, closes = (r"\(", r"\)") if isinstance(node, nodes.math) else (r"\[", r"\]")
+        return f"{opens}{html.escape(node.astext(), quote=False)}{closes}"
     if isinstance(node, nodes.literal):
         return f"<code>{html.escape(node.astext(), quote=False)}</code>"
-    if isinstance(node, nodes.raw | nodes.comment):
+    if isinstance(node, nodes.raw | nodes.comment) or node.get("refdomain") == "cite":
         return ""
-    words = "".join(inline(child, depth + 1) for child in node.children)
-    for kind, tag in ((nodes.emphasis, "em"), (nodes.strong, "b")):
-        if isinstance(node, kind):
-            return f"<{tag}>{words}</{tag}>"
-    return words or html.escape(cited(node), quote=False)
-
-
-def cited(node: nodes.Node) -> str:
-    """A reference whose words come later, when it is resolved, has none yet."""
-    return ""
+    words = "".join(map(inline, node.children))
+    tag = "em" if isinstance(node, nodes.emphasis) else "b" if isinstance(node, nodes.strong) else ""
+    return f"<{tag}>{words}</{tag}>" if tag else words
 
 
 def of_terms(document: nodes.document) -> Iterator[tuple[str, str]]:
@@ -56,7 +48,7 @@ def of_terms(document: nodes.document) -> Iterator[tuple[str, str]]:
 
 
 def tidy(text: str) -> str:
-    """Takes out the gaps that references without words leave."""
+    """Takes out the gaps that citations leave."""
     return re.sub(r"\s+([.,;:)])", r"\1", re.sub(r"\s+", " ", text)).strip()
 
 

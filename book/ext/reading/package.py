@@ -73,7 +73,7 @@ class Package:
         for full, definition in self.definitions.items():
             if definition.kind in ("class", "function"):
                 seen.setdefault(full.rsplit(".", 1)[-1], []).append(full)
-        looks = re.compile(r"[a-z0-9]+_\w+|(?:[A-Z]\w*[a-z]\w*){1}")
+        looks = re.compile(r"[a-z0-9]+_\w+|(?:[A-Z]+[a-z0-9]+){2,}|[A-Z]{2,}[a-z]\w*")
         return {name: full[0] for name, full in seen.items() if len(full) == 1 and looks.fullmatch(name)}
 
     def canonical(self, full: str, depth: int = 8) -> str:
@@ -192,7 +192,8 @@ def uses(cells: list[str], package: Package) -> set[str]:
                 head, _, tail = name.partition(".")
                 if head in scope.imports:
                     found.add(package.canonical(f"{scope.imports[head]}.{tail}" if tail else scope.imports[head]))
-    return {name for name in found if name in package.definitions}
+    known = package.definitions
+    return {name for name in found if name in known and known[name].kind != "module"}
 
 
 def dotted(node: ast.expr) -> str | None:
