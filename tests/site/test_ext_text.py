@@ -108,6 +108,16 @@ def test_a_work_that_is_not_there_is_a_warning(
     assert said in caplog.text
 
 
+def test_docstrings_may_name_works_that_are_in_no_entry(
+    reading: ModuleType, library: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    document = page("Nobody et al. (2016) and Duan et al. (2016)")
+    with caplog.at_level("WARNING"):
+        reading.citations.link_citations(document, library, "book/api/x", strict=False)
+    assert [target for _, target in links(document)] == ["duan"]
+    assert caplog.text == ""
+
+
 def test_only_the_first_citation_of_a_page_has_an_anchor(reading: ModuleType, library: Any) -> None:
     document = page("Duan et al. (2016). Duan et al. (2016).")
     assert reading.citations.link_citations(document, library, "x") == {"duan": "cited-duan"}

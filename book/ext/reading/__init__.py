@@ -47,7 +47,10 @@ def read(app: Any, document: nodes.document) -> None:
         cells.fold_cells(document)
         cells.veil_answers(document)
     reference.link_code(document, book.package, book.scopes.get(page, Scope()), page)
-    if page in AS_WRITTEN or page.startswith(f"{REFERENCE}/"):
+    if page in AS_WRITTEN:
+        return
+    if page.startswith(f"{REFERENCE}/"):
+        citations.link_citations(document, book.library, page, strict=False)
         return
     env.book_cited[page] = citations.link_citations(document, book.library, page)
     numbers.link_numbers(document, book.numbers, page)

@@ -131,8 +131,8 @@ def citations(text: str) -> Iterator[tuple[re.Match[str], list[str]]]:
 class Citing:
     """Finds the citations of one page; what they lead to is collected for the bibliography's links back."""
 
-    def __init__(self, library: Library, page: str) -> None:
-        self.library, self.page = library, page
+    def __init__(self, library: Library, page: str, strict: bool = True) -> None:
+        self.library, self.page, self.strict = library, page, strict
         self.cited: dict[str, str] = {}  # key -> the anchor of its first citation
 
     def find(self, text: str, parent: nodes.Element) -> list[Link]:
@@ -152,14 +152,19 @@ class Citing:
                 return Link(start, match.end(), pending("", "book-cite", keys[0], self.page, shown))
             if len(keys) > 1:
                 break
+        if not self.strict:
+            return None
         what = f"may mean any of {', '.join(keys)}: give one an alias" if keys else "is in no entry"
         said = " ".join(match[0].split())
         LOG.warning("%s of references.bib: %r", what, said, location=parent, type="book", subtype="citation")
         return None
 
 
-def link_citations(document: nodes.document, library: Library, page: str) -> dict[str, str]:
-    """Makes the links of one page; gives back which works it cites first where."""
-    citing = Citing(library, page)
+def link_citations(document: nodes.document, library: Library, page: str, strict: bool = True) -> dict[str, str]:
+    """Makes the links of one page; gives back which works it cites first where.
+
+    Where it is not strict, a work that is in no entry is left as it is: docstrings name sources of a line of code, too.
+    """
+    citing = Citing(library, page, strict)
     link_texts(document, citing.find)
     return citing.cited
