@@ -75,7 +75,7 @@ def test_a_folded_cell_has_a_tag_a_form_and_a_title_and_keeps_them() -> None:
         ("Left: eight carts. Right: four pendulums.", "Eight carts. Right: four pendulums"),
         ("Two graphs. One is cut.", "Two graphs. One is cut"),
         ("Return against steps, and what is known of it. More.", "Return against steps, and what is known of it"),
-        ("word " * 30, "Word " + "word " * 15 + "..."),
+        ("word " * 30, "Word " + "word " * 14 + "..."),
         ("", "Draw"),
     ],
 )

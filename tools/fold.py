@@ -23,7 +23,7 @@ LEAST_LINES, LEAST_STATEMENTS = 0.6, 0.5
 OPEN = {"setup", "imports", "exercise", "check"}  # tags of cells that do not draw, or are to be seen
 TITLE = "#@title "
 FORMS = {"setup": "Setup", "imports": "Imports"}
-WIDEST = 80  # of a title
+WIDEST = 76  # of a title, which has dots behind it where it was cut, and is a line of a cell
 PANEL = re.compile(r"^(?:Left|Above|Top): ")
 BRIEF = 5  # words; of a shorter sentence the next one is taken along
 PLAYER_ALT = re.compile(r'<img\b[^>]*\balt="([^"]*)"')

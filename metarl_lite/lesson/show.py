@@ -75,30 +75,24 @@ def show_table(
         ValueError: the rows are of another length than the head, a cell is no text and no whole number, it has a line
             break, or `align` is something else.
     """
-    titles, cells = (
-        [_cell(title) for title in head],
-        [list(map(_cell, row)) for row in rows],
-    )
+    titles = [_cell(title) for title in head]
+    cells = [[_cell(cell) for cell in row] for row in rows]
     align = align or "l" + "r" * (len(titles) - 1)
     if not titles or len(align) != len(titles) or set(align) - set("lcr"):
         raise ValueError(
-            f"align is {align!r} for {len(titles)} columns; give one of l, c, r to each."
+            f"align is {align!r} for {len(titles)} columns; give each one of l, c, r."
         )
     for row in cells:
         if len(row) != len(titles):
             raise ValueError(
-                f"the row {row!r} has {len(row)} cells, and the head has {len(titles)}: "
-                "give every row one cell for each title."
+                f"the row {row!r} has {len(row)} cells, and the head has "
+                f"{len(titles)}: give every row one cell for each title."
             )
     rule = [{"l": ":--", "c": ":-:", "r": "--:"}[letter] for letter in align]
     escaped = [[cell.replace("|", r"\|") for cell in row] for row in [titles, *cells]]
     lines = [f"| {' | '.join(row)} |" for row in [escaped[0], rule, *escaped[1:]]]
-    publish(
-        {
-            "text/markdown": "\n".join(lines),
-            "text/plain": _columns([titles, *cells], align),
-        }
-    )
+    plain = _columns([titles, *cells], align)
+    publish({"text/markdown": "\n".join(lines), "text/plain": plain})
 
 
 def _cell(value: object) -> str:

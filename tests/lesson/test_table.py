@@ -56,7 +56,7 @@ def test_without_a_notebook_it_is_printed(capsys: pytest.CaptureFixture[str]) ->
         ((["a", "b"], [["x"]]), r"the row \['x'\] has 1 cells, and the head has 2"),
         (([], []), "for 0 columns"),
         ((["a"], [], "lr"), "align is 'lr' for 1 columns"),
-        ((["a"], [], "x"), "give one of l, c, r"),
+        ((["a"], [], "x"), "give each one of l, c, r"),
     ],
 )
 def test_what_is_no_table_is_refused(given: Any, said: str) -> None:
