@@ -35,10 +35,11 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
-.PHONY: help setup book serve test test-all test-arithmetic execute lint bench release set-repo clean
+.PHONY: help setup book book-offline serve test test-all test-arithmetic execute lint bench release set-repo clean
 
 help: ## this list
 	@echo "make book        render the book into _build/html (first time: a few minutes of installing, then about one)"
+	@echo "make book-offline  the book to take along, in _build/offline: a folder that opens from the disk, a zip, and a PDF"
 	@echo "make serve       serve the rendered book on http://localhost:$(PORT)  (PORT=...)"
 	@echo "make test        everything but the slow tests; at most 20 minutes on two cores  (ARGS=... for pytest)"
 	@echo "make test-all    everything; may take hours"
@@ -103,6 +104,12 @@ book: $(FOR_BOOK)
 	@$(PY) -c 'from pathlib import Path; print("The book is ready:", Path("$(HTML)").resolve().as_uri())'
 	@echo "Next: open that address in a browser; 'make serve' puts the book on http://localhost:$(PORT);"
 	@echo "      'make test' proves what it says."
+
+# Rendered anew: what is taken along should be what the notebooks say now. The PDF is printed by the tests' browser.
+book-offline: .venv/.installed-test
+	@$(MAKE) --no-print-directory book
+	@$(PY) -m tools.chromium
+	@$(PY) -m tools.offline
 
 serve: $(FOR_BOOK)
 	@test -f $(HTML) || $(MAKE) --no-print-directory book

@@ -83,12 +83,12 @@ def test_a_title_is_the_beginning_of_the_alternative_text(alt: str, title: str) 
     assert fold.title(cell(DRAWING, alt=alt)) == title
 
 
-def test_setup_and_imports_are_folded_on_colab_only_by_their_names() -> None:
+def test_setup_and_imports_are_folded_by_their_names() -> None:
     for tag, title in (("setup", "Setup"), ("imports", "Imports")):
         made = cell("import torch", tag)
         fold.fold(made)
         assert made.source == f"#@title {title}\nimport torch"
-        assert made.metadata["tags"] == [tag]
+        assert made.metadata["tags"] == [tag, "hide-input"]
 
 
 def test_an_open_cell_is_left_alone() -> None:
@@ -118,7 +118,7 @@ def test_the_command_folds_a_book_once(tmp_path: Path, capsys: pytest.CaptureFix
     miniature.store(tmp_path / "book", lambda n: (miniature.renumbered(n, "00_first", 1, 2), open_up(n))[0], path.name)
     assert path.read_text(encoding="utf-8") != whole
     assert fold.main(["--check"], tmp_path) == 1
-    assert "code cell 4 mostly draws" in capsys.readouterr().out
+    assert "code cell 4 (mostly draws) has no tag" in capsys.readouterr().out
     assert fold.main([], tmp_path) == 0
     assert capsys.readouterr().out == "book/00_first.ipynb\n"
     assert path.read_text(encoding="utf-8") == whole

@@ -1,7 +1,7 @@
 """Folds what is no concept: `python -m tools.fold` marks setup, imports and cells that mostly draw; `--check` looks.
 
 A cell that mostly draws gets the tag `hide-input`, which the rendered book folds, and Colab's form view with a title,
-`#@title ...`; setup and imports get the form view. A title that is there is kept, so an author may write a better one.
+`#@title ...`, and so do setup and imports. A title that is there is kept, so an author may write a better one.
 No output changes.
 """
 
@@ -110,9 +110,9 @@ def title(cell: Any) -> str:
 
 def fold(cell: Any) -> None:
     """Marks one cell, if it is to be folded; one that is marked stays as it is."""
-    if mostly_draws(cell) and "hide-input" not in tags(cell):
+    if (mostly_draws(cell) or set(tags(cell)) & {*FORMS}) and "hide-input" not in tags(cell):
         cell.metadata["tags"] = [*tags(cell), "hide-input"]
-    if set(tags(cell)) & {*FORMS, "hide-input"}:
+    if "hide-input" in tags(cell):
         cell.metadata["cellView"] = "form"
         if not cell.source.startswith(TITLE):
             cell.source = f"{TITLE}{title(cell)}\n{cell.source}"
@@ -123,9 +123,10 @@ def faults(notebook: Any) -> list[str]:
     found = []
     code = [cell for cell in notebook.cells if cell.cell_type == "code"]
     for place, cell in enumerate(code, start=1):
-        folded = set(tags(cell)) & {*FORMS, "hide-input"}
-        if mostly_draws(cell) and "hide-input" not in folded:
-            found.append(f"code cell {place} mostly draws and has no tag 'hide-input'; run `python -m tools.fold`")
+        folded = "hide-input" in tags(cell)
+        what = next((tag for tag in FORMS if tag in tags(cell)), "mostly draws" if mostly_draws(cell) else "")
+        if what and not folded:
+            found.append(f"code cell {place} ({what}) has no tag 'hide-input'; run `python -m tools.fold`")
         elif folded and (cell.metadata.get("cellView") != "form" or not cell.source.startswith(TITLE)):
             found.append(f"code cell {place} is folded on the page and not on Colab; run `python -m tools.fold`")
     return found

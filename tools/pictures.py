@@ -1,4 +1,4 @@
-"""Draws the README's picture and the film of the title page: `python -m tools.pictures` (about half a minute)."""
+"""Draws the README's picture, the title page's film, and what a shared link shows: `python -m tools.pictures`."""
 
 from __future__ import annotations
 
@@ -25,6 +25,7 @@ from metarl_lite.rollout import rollout
 from metarl_lite.tasks import PointGoal
 
 IMAGES = Path(__file__).parents[1] / "book" / "images"
+STATIC = IMAGES.parent / "static"
 GOALS = torch.tensor([[0.4, 0.35], [-0.4, 0.3], [-0.3, -0.4], [0.45, -0.2]])
 ALT = (
     "Film. Left, before adaptation, four agents with the same initialisation wander about the origin. Right, after one "
@@ -79,12 +80,25 @@ def still(before: Tensor, after: Tensor) -> Any:
     return plot.render(fig)
 
 
+def social(before: Tensor, after: Tensor) -> Any:
+    """The picture beside a link that somebody shares, 1200 by 630 pixels."""
+    fig, axes = plot.figure(12.0, 6.3, columns=2)
+    for ax, positions, title in zip(axes, (before, after), ("before", "after one gradient step"), strict=True):
+        for role, (goal, path) in enumerate(zip(GOALS, positions[:, :2, :40], strict=True)):
+            plot.trajectories(ax, path, goal, role=role)
+        ax.set(xticks=[], yticks=[])
+        ax.set_title(title, fontsize=24)
+    fig.suptitle("Meta-Reinforcement Learning, Step by Step", fontsize=30, fontweight="bold")
+    return plot.render(fig, 100)
+
+
 def main() -> None:
-    """Writes both files."""
+    """Writes the three files."""
     torch.set_num_threads(1)
     before, after = paths()
     IMAGES.joinpath("adaptation.html").write_text(film(before, after) + "\n", encoding="utf-8")
     still(before, after).quantize(128).save(IMAGES / "readme.png", optimize=True)
+    social(before, after).quantize(128).save(STATIC / "social.png", optimize=True)
 
 
 if __name__ == "__main__":

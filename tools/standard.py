@@ -22,7 +22,7 @@ from tools.notebook_format import absolute_paths, alts, output_texts, parse
 from tools.set_repo import current
 from tools.setup_cell import setup_cell
 
-TAGS = {"setup", "imports", "exercise", "check", "animation", "nbval-ignore-output", "hide-input"}
+TAGS = {"setup", "imports", "exercise", "check", "animation", "page-numbers", "nbval-ignore-output", "hide-input"}
 SECTIONS = ("Exercises", "Common mistakes", "Quiz", "Summary", "Further reading")
 # What was 30 lines of 100 columns is 34 of 88. Alt texts are not counted, nor are imports in the median.
 MAX_CODE_CELLS, MAX_WORDS, MAX_LINES, MAX_MEDIAN, MAX_WIDTH = 25, 2500, 34, 14, 88
@@ -333,8 +333,10 @@ def numbers(chapter: Chapter) -> Iterator[str]:
 
 
 def films(chapter: Chapter) -> Iterator[str]:
-    """nbval passes over players and nothing else; there are at most three."""
+    """nbval passes over players and the cell of page numbers and nothing else; there are at most three films."""
     for place, cell in enumerate(chapter.code, start=1):
+        if "page-numbers" in cell.metadata.get("tags", []):
+            continue
         shown = [PLAYER in "".join(output_texts(output)) for output in cell.outputs]
         labels = {"nbval-ignore-output", "animation"} & set(cell.metadata.get("tags", []))
         if any(shown) and (shown != [True] or len(labels) != 2):
@@ -343,6 +345,19 @@ def films(chapter: Chapter) -> Iterator[str]:
             yield f"code cell {place} is tagged {', '.join(sorted(labels))} but shows no film"
     if (count := len(chapter.tagged("animation"))) > MAX_FILMS:
         yield f"{count} films; at most {MAX_FILMS}"
+
+
+def page_numbers(chapter: Chapter) -> Iterator[str]:
+    """One cell may print to more digits than hold everywhere: tests/notebooks/page_numbers.py compares within 5 %."""
+    cells = chapter.tagged("page-numbers")
+    if len(cells) > 1:
+        yield f"{len(cells)} cells print page numbers; at most one may"
+    for cell in cells:
+        place = chapter.code.index(cell) + 1
+        if "nbval-ignore-output" not in cell.metadata["tags"] or not cell.outputs:
+            yield f"code cell {place} prints page numbers: it needs the tag nbval-ignore-output, and an output"
+        if any(output.output_type != "stream" for output in cell.outputs):
+            yield f"code cell {place} prints page numbers, and may show nothing else"
 
 
 def sources(chapter: Chapter) -> Iterator[str]:
@@ -376,7 +391,9 @@ def equation_names(chapter: Chapter) -> list[str]:
 
 
 Check = Callable[[Chapter], Iterator[str]]
-ALWAYS: tuple[Check, ...] = (executed, portable_outputs, portable_markdown, tags, pictures, films, folds, numbers, cost)
+ALWAYS: tuple[Check, ...] = (
+    executed, portable_outputs, portable_markdown, tags, pictures, films, folds, numbers, page_numbers, cost,
+)  # fmt: skip
 OF_CHAPTERS: tuple[Check, ...] = (*ALWAYS, opening, sections, exercises, lengths, sources)
 OF_PRIMER: tuple[Check, ...] = (*ALWAYS, exercise_parts)
 

@@ -3,7 +3,7 @@
 The package's docstrings hold Markdown's `code`, $inline$ and $$displayed$$ formulas, since they are also read in a
 notebook and in an editor. Sphinx wants reStructuredText. The fields of a dataclass are explained by the comment
 behind each; here they become parameters on the reference page. The footer gets the package's version, and one page
-the table of recorded run times. In print, where nothing unfolds, solutions stand at the end of their chapter.
+the table of recorded run times.
 """
 
 from __future__ import annotations
@@ -13,22 +13,13 @@ import inspect
 import json
 import re
 import statistics
-from collections import Counter
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
-
-from docutils import nodes
-from sphinx.addnodes import start_of_file
-from sphinx.transforms.post_transforms import SphinxPostTransform
 
 DISPLAYED = re.compile(r"^([ \t]*)\$\$(.+?)\$\$[ \t]*([.,;]?)[ \t]*$", re.DOTALL | re.MULTILINE)
 INLINE = re.compile(r"(?<![\\$`])\$(?![\s$])([^$`]+?)(?<!\s)\$(?![\d$])")
 INITIAL = re.compile(r"(?<=: )([A-Za-z])\.(?=\s|$)")
 RUN_TIMES, YARDSTICK = "<!-- run times -->", "<!-- yardstick -->"
-FOLD = re.compile(r"<details[^>]*>\s*<summary>(?P<summary>.*?)</summary>|</details>", re.DOTALL)
-#: What a fold of a chapter is called that gives something away.
-SECRET = re.compile(r"Hint|Solution|Answer")
 FIELD = re.compile(r"^ {4}(\w+): (.+?)(?: = (.+?))? {2,}# (.+)$", re.MULTILINE)
 
 
@@ -95,62 +86,9 @@ def run_times(app: Any, docname: str, source: list[str]) -> None:
     source[0] = source[0].replace(YARDSTICK, f"{statistics.median(products):.0f} ms" if products else "...")
 
 
-class FoldsInPrint(SphinxPostTransform):  # type: ignore[misc]
-    """LaTeX knows no folds: hints, solutions and answers go to the end of their chapter, under the exercise's name."""
-
-    default_priority = 500
-    formats = ("latex",)
-
-    def run(self, **kwargs: Any) -> None:
-        """Sphinx calls this for the whole book at once, in which each page is a `start_of_file`."""
-        pages = list(self.document.findall(start_of_file)) or [self.document]
-        for page in pages:
-            unfold(page)
-
-
-def unfold(page: Any) -> None:
-    """Moves what is folded on one page to its end; other folds stay where they are, below their summary."""
-    kept, seen = [], Counter[str]()
-    for parent in [page, *page.findall(nodes.section)]:
-        title = next((child.astext() for child in parent.children if isinstance(child, nodes.title)), "")
-        stay: list[Any] = []
-        for child, summary, opens in list(folded(parent)):
-            secret = summary is not None and SECRET.match(summary)
-            target = kept if secret else stay
-            if opens and summary is not None:
-                words = f"{title}. {summary}" if secret else summary
-                seen[words] += 1
-                words += f" {seen[words]}" if summary == "Answer" else ""
-                target.append(nodes.paragraph("", "", nodes.strong("", words)))
-            if child is not None:
-                target.append(child)
-        parent.children = []
-        parent.extend(stay)
-    if kept:
-        name = nodes.make_id(f"folds {page.get('docname', '')}")
-        end = nodes.section("", nodes.title("", "Hints, solutions and answers"), ids=[name])
-        end.extend(kept)
-        (next(iter(page.findall(nodes.section)), page)).append(end)
-
-
-def folded(parent: Any) -> Iterator[tuple[Any, str | None, bool]]:
-    """Each child of a node with the summary of the fold that it lies in; and, without a child, where a fold opens."""
-    summary: str | None = None
-    for child in parent.children:
-        text = child.astext() if isinstance(child, nodes.raw) and child.get("format") == "html" else ""
-        marks = list(FOLD.finditer(text))
-        for mark in marks:
-            summary = mark["summary"]
-            if summary is not None:
-                yield None, summary, True
-        if not marks:
-            yield child, summary, False
-
-
 def setup(app: Any) -> dict[str, bool]:
     """Sphinx calls this once."""
     app.setup_extension("reading")  # links, hover cards, numbers, folds, the pages of the reference
-    app.add_post_transform(FoldsInPrint)
     app.connect("config-inited", version, priority=100)
     app.connect("source-read", run_times)
     app.connect("autodoc-process-docstring", before_napoleon, priority=100)

@@ -15,7 +15,8 @@ function read() {
     return link && article.contains(link) && Object.hasOwn(cards, link.getAttribute("href")) ? link : null;
   }
 
-  function formulas(text) { // MathJax reads \( \) and \[ \] where it is there; elsewhere they are shown as they are
+  function formulas(text) { // MathJax reads \( \) and \[ \] where it is there; elsewhere they are shown as code
+    if (!window.MathJax) return text.replace(/\\[(\[]([\s\S]*?)\\[)\]]/g, "<code>$1</code>");
     return text.replace(/\\\(([\s\S]*?)\\\)/g, '<span class="math">\\($1\\)</span>')
                .replace(/\\\[([\s\S]*?)\\\]/g, '<span class="math">\\[$1\\]</span>');
   }

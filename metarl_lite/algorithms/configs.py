@@ -101,7 +101,7 @@ class MAMLConfig:
     max_kl: float = 0.01  # "trpo": delta, how far adapted policies may move in a step
     damping: float = 1e-3  # "trpo": added to the Fisher matrix's diagonal
     cg_iterations: int = 10  # "trpo": products with the Fisher matrix for a direction
-    curvature_episodes: int = 2  # "trpo": episodes of each task for the Fisher matrix
+    curvature_episodes: int = 2  # "trpo": of support and query, for the Fisher matrix
     clip: float = 0.2  # "promp": epsilon, how far from 1 a ratio still counts
     epochs: int = 5  # "promp": steps of Adam on the same episodes
     kl_penalty: float = 5e-4  # "promp": eta, weight of the initialisation's KL

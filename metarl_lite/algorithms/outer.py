@@ -106,7 +106,8 @@ class TrustRegion:
        \frac1N \sum_i \mathrm{KL}\big(\pi_{\phi_i(\theta_{old})} \,\|\, \pi_{\phi_i(\theta)}\big) \le \delta $$
 
     The direction is $F^{-1} g$ by conjugate gradients. F is taken on `config.curvature_episodes` of each task's
-    episodes: it shapes the direction only, while the line search holds the bound on all of them.
+    episodes, of the support and of the query: it is that of policies which were adapted on so few, and it shapes the
+    direction only, while the line search holds the bound on all episodes.
 
     Source: Schulman et al. (2015), appendix C; Finn et al. (2017), section 5.3, for its use here.
     """

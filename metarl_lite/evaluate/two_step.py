@@ -50,7 +50,8 @@ def interaction(stay: Tensor) -> Tensor:
     $$ I = \big(P_{\text{reward, common}} - P_{\text{none, common}}\big)
          - \big(P_{\text{reward, rare}} - P_{\text{none, rare}}\big) $$
 
-    It is 0 for who credits the choice, and positive for who credits the place and knows how it is reached.
+    It is positive for who credits the place and knows how it is reached, and, if less, for who credits the choice:
+    given the reward, a common transition tells that the choice had been good before, and that is remembered.
     """
     return (stay[0, 0] - stay[1, 0]) - (stay[0, 1] - stay[1, 1])
 

@@ -20,13 +20,14 @@ from .gru import GRUPolicy
 
 
 class BeliefPolicy(GRUPolicy):
-    r"""A GRU that encodes the task, a decoder that predicts rewards from the code, and a policy that reads the code.
+    r"""A GRU encodes the task, a decoder predicts rewards from the code, and a policy reads code and last input.
 
     $$ b_t = \mathrm{GRU}(b_{t-1}, x_t), \qquad \hat r(s, a \mid b_t) = f_\psi(b_t, s, a), \qquad
        a_t \sim \pi_\theta(\cdot \mid \bot\, b_t, x_t) $$
 
-    where $\bot$ stops the gradient. At every step t the decoder is asked for rewards of the whole trial, those seen and
-    those still to come: the code must hold what the trial has told about the task so far. `rl2` trains it like any
+    where $\bot$ stops the gradient, and the policy has a hidden layer of its own. At every step t the decoder is asked
+    for rewards of the whole trial, those seen and those still to come: the code must hold what the trial has told
+    about the task so far. `rl2` trains it like any
     `GRUPolicy`; `own_loss` is all that differs.
 
     Args:

@@ -94,8 +94,9 @@ class Published:
     def beside_ours(self, rival: str) -> str:
         """The table of RL2 as text: published, and the best rival there; ours, and the paired difference to a rival.
 
-        After each own mean stands its standard error over tasks, and the steps of its training in millions. Rows that
-        are not recorded yet say so.
+        The z is that of two printed columns, RL2 less the best rival there, as two independent means. After each own
+        mean stands its standard error over tasks, and the steps of its training in millions, with those of the agents
+        that its run went on from. Rows that are not recorded yet say so.
         """
         sizes = ("n", "k")[: len(next(iter(self.means)))]
         head = (

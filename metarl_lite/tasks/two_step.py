@@ -23,8 +23,10 @@ class TwoStep(TaskDistribution):
     good one. One episode is a whole session of `horizon / 2` rounds; an odd horizon ends with a first stage.
 
     An agent that merely repeats what was rewarded stays with its first choice after any reward. One that knows how
-    the places are reached switches after a reward that followed a rare transition. So this interaction of reward and
-    transition in the probability of staying is the signature of planning with a model.
+    the places are reached switches after a reward that followed a rare transition. This interaction of reward and
+    transition in the probability of staying is often taken for the signature of planning with a model. It is none:
+    learners without a model show some of it, and a fixed habit, to go by reward and transition of the last round
+    alone, shows all of it and earns nearly as much as a planner.
 
     Task: `good` `[...]`, the place, 1 or 2, that is good at first; `common` `[...]`, the place, 1 or 2, to which action
     0 commonly leads. State: `[..., 2]` integers, the place and which place is good now. Observation: the place one-hot,
@@ -36,7 +38,8 @@ class TwoStep(TaskDistribution):
             every task that is drawn.
         dtype: floating-point type.
 
-    Source: Daw et al. (2011); the probabilities are those of Wang et al. (2016), section 3.2.1.
+    Source: Daw et al. (2011); the probabilities are those of Wang et al. (2016), section 3.2.1; Akam, Costa and Dayan
+    (2015) for what it cannot tell.
     """
 
     name = "two-step"

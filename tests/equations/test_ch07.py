@@ -11,9 +11,12 @@ from metarl_lite.algorithms.configs import MAMLConfig
 from metarl_lite.algorithms.inner import adapt, inner_loop, learned_rates, sample
 from metarl_lite.algorithms.maml import meta_gradient
 from metarl_lite.algorithms.relatives import reptile_gradient
+from metarl_lite.evaluate.intervals import bootstrap_interval, iqm
 from metarl_lite.losses import policy_gradient
+from metarl_lite.oracles import one_parameter_meta_gradient
 from metarl_lite.policies.base import tile
 from metarl_lite.policies.mlp import MLPPolicy
+from metarl_lite.records.results import recorded
 from metarl_lite.returns import with_advantages
 from metarl_lite.rng import generator, normal
 from metarl_lite.rollout import draw_noise, rollout
@@ -178,3 +181,35 @@ def test_only_the_last_layer_moves_in_anil_and_all_of_the_network_is_trained(alg
     start = tile(policy.params(), 3)
     adapted, _ = inner_loop(tasks, policy, start, task, config, noise[:1])
     assert " ".join(name for name in start if not torch.equal(start[name], adapted[name])) == moving
+
+
+def sign_changes(name: str) -> list[float]:
+    """Where a slope of the coin with one pull, w = 0.7 and alpha = 8 crosses zero between theta = -4 and 8."""
+    points = torch.linspace(-4, 8, 601, dtype=torch.float64)
+    values = torch.tensor([one_parameter_meta_gradient(x, 0.7, 8.0, 1)[name] for x in points.tolist()])
+    return [points[k : k + 2].mean().item() for k in (values[:-1] * values[1:] < 0).nonzero().flatten()]
+
+
+def test_first_order_is_positive_everywhere_and_autodiff_runs_off_too_but_only_from_farther_out() -> None:
+    assert sign_changes("exact_sampled") == pytest.approx([0.686, 4.544], abs=0.011)  # a cell of the grid: 0.02
+    assert sign_changes("plain") == pytest.approx([0.632, 2.786], abs=0.011)
+    assert sign_changes("first_order") == []
+    assert one_parameter_meta_gradient(1.0, 0.7, 8.0, 1).first_order > 0
+
+
+def test_halved_steps_are_worse_for_the_three_step_agent_up_to_three_and_better_from_four_on() -> None:
+    runs = [run for name, run in recorded("maml-steps")["runs"].items() if name.startswith("3 inner")]
+    full, halved = (
+        iqm(torch.tensor(scores), 0)
+        for scores in ([run["test_returns"][-1] for run in runs], [run["halved_returns"] for run in runs])
+    )
+    assert [(h > f).item() for h, f in zip(halved[2:], full[2:], strict=True)] == [False, False, True, True]
+
+
+def test_the_final_intervals_of_all_five_relatives_overlap() -> None:
+    runs, ends = recorded("maml-relatives")["runs"], []
+    for key in ("maml", "fomaml", "reptile", "anil", "meta_sgd"):
+        mine = [run for name, run in runs.items() if name.startswith(f"{key},")]
+        scores = torch.tensor([[curve[1] for curve in run["test_returns"][-3:]] for run in mine]).mean(1)
+        ends.append(bootstrap_interval(scores, generator(0)))
+    assert max(low for low, _ in ends) < min(high for _, high in ends)

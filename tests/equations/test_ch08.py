@@ -192,6 +192,41 @@ def test_missing_curvature_of_the_coin() -> None:
     assert abs(far.exact_sampled - far.plain - lacks) < 1e-5
 
 
+def test_what_autodiff_finds_of_the_coin_s_curvature_is_the_mean_with_the_pulls_held_fixed() -> None:
+    p, pulls = torch.tensor(1.0, dtype=F64).sigmoid(), 5
+    ones = torch.arange(pulls + 1, dtype=F64)  # k
+    chance = torch.distributions.Binomial(pulls, p).log_prob(ones).exp()
+    theta = torch.tensor(1.0, dtype=F64, requires_grad=True)
+    found = [torch.autograd.grad(k / pulls * (1 - theta.sigmoid()), theta)[0] for k in ones]
+    torch.testing.assert_close(torch.stack(found), -ones / pulls * p * (1 - p), rtol=0, atol=1e-12)
+    assert abs((chance * torch.stack(found)).sum() + p**2 * (1 - p)) < 1e-12
+
+
+@pytest.mark.parametrize(("pulls", "away"), [(1, 2.786), (5, 3.426), (50, 3.265)])
+def test_ascent_along_autodiff_leads_off_from_far_to_the_right(pulls: int, away: float) -> None:
+    slopes = [one_parameter_meta_gradient(away + h, 0.7, 8.0, pulls).plain for h in (-0.01, 0.01, 2.0)]
+    assert slopes[0] < 0 < slopes[1]
+    assert slopes[2] > 0
+
+
+def test_half_a_curvature_can_be_worse_than_none() -> None:
+    for pulls, better in ((1, False), (5, False), (10, True), (50, True)):
+        found = one_parameter_meta_gradient(1.0, 0.5, 8.0, pulls)
+        error = {name: abs(found[name] - found.exact_sampled) for name in ("plain", "first_order")}
+        assert (error["first_order"] < error["plain"]) == better
+    exact = exact_hessian(mdp(6)[1], 6)
+    assert (mean_hessian(policy_gradient, 6) - exact).norm() > 1.5 * exact.norm()
+
+
+def test_both_repairs_together_meet_the_gradient_of_ii_by_chance_at_one_pull_and_pass_it_after() -> None:
+    ratios = []
+    for pulls in (1, 2, 5, 50):
+        found = one_parameter_meta_gradient(1.0, 0.5, 8.0, pulls)
+        ratios.append(found.dice_sampled / found.exact_sampled)
+    assert abs(ratios[0] - 0.962) < 0.001
+    assert 1.2 < ratios[1] < ratios[2] < ratios[3] < 1.7
+
+
 class Says:
     """In place of a policy: its log-probabilities are the parameter itself."""
 

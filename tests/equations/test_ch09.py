@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import math
 from collections.abc import Callable
 from functools import partial
@@ -17,6 +18,7 @@ from metarl_lite.algorithms.maml import maml
 from metarl_lite.algorithms.outer import Proximal, TrustRegion, detached, mean_kl, readapt
 from metarl_lite.losses import clipped, policy_gradient
 from metarl_lite.optim import conjugate_gradient, gauss_newton_product, to_params, to_vector
+from metarl_lite.oracles.tabular import policy_value
 from metarl_lite.policies.base import tile
 from metarl_lite.policies.distributions import gaussian_kl
 from metarl_lite.policies.mlp import MLPPolicy
@@ -25,6 +27,7 @@ from metarl_lite.rollout import Noise, draw_noise
 from metarl_lite.tasks.bandits import BernoulliBandit
 from metarl_lite.tasks.finite import FiniteTasks
 from metarl_lite.tasks.navigation import PointGoal
+from metarl_lite.tasks.tabular import TabularMDP
 from metarl_lite.types import Params, Rollout, Task
 
 TASKS = PointGoal(horizon=5, dtype=torch.float64)
@@ -179,6 +182,49 @@ def test_eq_natural_step(monkeypatch: pytest.MonkeyPatch) -> None:
     others = normal((500, len(full)), generator(0), torch.float64)
     others = others * (2 * delta / torch.einsum("ni,ij,nj->n", others, full, others)).sqrt().unsqueeze(1)
     assert (others @ g).max() < expected @ g
+
+
+def test_few_episodes_for_the_curvature_are_few_before_the_inner_step_and_after_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """TrustRegion's F belongs to policies that were adapted on the cut support, and is taken on the cut query."""
+    batch = Batch(curvature_episodes=2, cg_iterations=200, damping=1e-2)
+    monkeypatch.setattr("metarl_lite.algorithms.outer.conjugate_gradient", partial(conjugate_gradient, tolerance=1e-26))
+    g = torch.cat(
+        [p.flatten() for p in torch.autograd.grad(surrogate_by_hand(batch, batch.theta), list(batch.theta.values()))]
+    )
+    mine = TrustRegion(batch.theta, batch.config)._direction(batch.policy, [*batch.support, batch.query], -g)
+
+    def direction(support: int, query: int) -> Tensor:
+        cut = copy.copy(batch)
+        cut.support = [batch.support[0].each(lambda x: x[:, :support])]
+        cut.query = batch.query.each(lambda x: x[:, :query])
+        full = fisher_by_hand(cut)
+        natural = torch.linalg.solve(full + batch.config.damping * torch.eye(len(full), dtype=torch.float64), g)
+        return (2 * batch.config.max_kl / (g @ natural)).sqrt() * natural
+
+    assert (mine - direction(2, 2)).norm() < 1e-8 * mine.norm()
+    assert (mine - direction(4, 2)).norm() > 0.05 * mine.norm()
+    assert (mine - direction(2, 4)).norm() > 0.05 * mine.norm()
+
+
+def test_the_performance_difference_lemma() -> None:
+    """A policy earns more than another by the other's advantages, summed over its own steps."""
+    task = TabularMDP(3, 2, horizon=5, reward_noise=0, dtype=torch.float64).sample(1, generator(4))
+    p, r = task["transitions"][0], task["rewards"][0]  # [S, A, S], [S, A]
+    old, new = (normal((3, 2), generator(seed), torch.float64).softmax(-1) for seed in (0, 1))
+    values = policy_value(old, p, r, 5)  # [T + 1, S]
+    states, total = torch.tensor([1.0, 0.0, 0.0], dtype=torch.float64), torch.zeros((), dtype=torch.float64)
+    of_the_old = torch.zeros_like(total)  # with the old one's states in place of its own
+    old_states = states
+    for t in range(5):
+        gain = (new * (r + p @ values[t + 1] - values[t].unsqueeze(-1))).sum(-1)  # [S]
+        total, of_the_old = total + states @ gain, of_the_old + old_states @ gain
+        states = torch.einsum("s,sa,sap->p", states, new, p)
+        old_states = torch.einsum("s,sa,sap->p", old_states, old, p)
+    difference = policy_value(new, p, r, 5)[0, 0] - values[0, 0]
+    torch.testing.assert_close(total, difference, rtol=0, atol=1e-12)
+    assert (of_the_old - difference).abs() > 1e-3  # the surrogate is not exact
 
 
 def test_eq_trust_region() -> None:

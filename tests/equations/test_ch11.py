@@ -16,7 +16,7 @@ from torch.distributions import Categorical
 from metarl_lite.algorithms.actor_critic import judge, trial_loss, with_trial_advantages
 from metarl_lite.algorithms.configs import RL2Config
 from metarl_lite.oracles.bandits import play, random_arm
-from metarl_lite.oracles.bayes import bayes_optimal_value
+from metarl_lite.oracles.bayes import bayes_optimal, bayes_optimal_value
 from metarl_lite.policies.gru import GRUPolicy
 from metarl_lite.returns import compared, gae, trial_gae
 from metarl_lite.rng import generator, normal, uniform
@@ -24,6 +24,8 @@ from metarl_lite.rollout import trial
 from metarl_lite.tasks import BernoulliBandit, CartPoleTasks
 from metarl_lite.tasks.bandits import ElevenArms
 from metarl_lite.types import Params, Rollout
+from tools.contents import ROOT
+from tools.standard import Chapter
 
 F64 = torch.float64
 PLAIN = RL2Config(episodes=3, discount=0.9, gae_lambda=1.0, normalise=False, value_weight=0.0)
@@ -318,3 +320,83 @@ def test_eq_last_pull() -> None:
         values = torch.cat([(follow(start, some, p, q, 10) * weights).sum(-1) for some in rules.split(2000)])
         assert values.max().item() <= float(exact) + 1e-12
     assert float(exact) < bayes_optimal_value(2, 10) - 0.2
+
+
+def test_text_with_a_clock_the_last_pull_is_worth_more_than_win_stay() -> None:
+    """Win-stay is the best of the rules that do not know the time, by the test before this one; this rule knows it.
+
+    In turns, arm 0 is judged by its last pull and arm 1 is kept, or arm 1 is judged and arm 0 is kept.
+    """
+    p, q, weights = squares(8)
+    judge_first = torch.tensor([[0.0, 1.0], [1.0, 1.0]], dtype=F64)  # stay, by arm and outcome
+    judge_second = torch.tensor([[1.0, 1.0], [0.0, 1.0]], dtype=F64)
+    in_turn = [torch.tensor([[0.0, 1.0], [0.0, 0.0]], dtype=F64), *[judge_first, judge_second] * 4, judge_first]
+    x, total = torch.ones(64, dtype=F64), torch.zeros(64, dtype=F64)
+    for stay in in_turn:
+        total = total + x * p + (1 - x) * q
+        first, second = p * stay[0, 1] + (1 - p) * stay[0, 0], q * stay[1, 1] + (1 - q) * stay[1, 0]
+        x = x * first + (1 - x) * (1 - second)
+    assert (total * weights).sum().item() == pytest.approx(5.878730, abs=1e-6)
+    assert float(win_stay_by_counting(10)) + 0.08 < 5.878730
+
+
+# --- What the text says of its numbers --------------------------------------------------------------------------------
+
+
+CHAPTER = Chapter.read(ROOT / "book" / "11_rl2_from_the_inside.ipynb")
+
+
+def call(code: str) -> RL2Config:
+    """The configuration that the chapter makes with this call."""
+    assert any(code in cell.source.replace("\n", " ").replace("  ", "") for cell in CHAPTER.code), code
+    config = eval(code, {"RL2Config": RL2Config})
+    assert isinstance(config, RL2Config)
+    return config
+
+
+def test_text_the_boxes_say_all_numbers_of_the_runs() -> None:
+    prose = " ".join(CHAPTER.prose.split())
+    usual = RL2Config()
+    bandit = call("RL2Config(iterations=1000, lr=0.02, entropy=0.05, discount=1.0, gae_lambda=1.0)")
+    assert f"{bandit.num_tasks} tasks with {bandit.trials} trials of each" in prose
+    assert f"{bandit.iterations} updates of {bandit.num_tasks * bandit.trials} trials" in prose
+    assert f"Adam's rate is {bandit.lr} and falls to 0 on a straight line" in prose
+    assert f"as does the entropy's weight, from {bandit.entropy}" in prose
+    assert f"$c = {bandit.value_weight}$" in prose
+    assert (bandit.final_lr, bandit.final_entropy, bandit.discount, bandit.gae_lambda) == (0, 0, 1, 1)
+    assert bandit.max_grad_norm == 1
+    assert (bandit.reward_scale, bandit.normalise, bandit.critic_trains_memory) == (1, True, True)
+    eleven = replace(
+        usual, iterations=350, episodes=5, gae_lambda=0.8, entropy=1.0, lr=0.02, final_lr=None, reward_scale=0.2
+    )
+    source = next(cell.source for cell in CHAPTER.code if cell.source.startswith("class KeenEar"))
+    for name in ("iterations", "episodes", "gae_lambda", "entropy", "lr", "final_lr", "reward_scale"):
+        assert f"{name}={getattr(eleven, name)}" in source
+    assert f"{eleven.iterations} updates on {eleven.num_tasks} tasks with {eleven.trials} trials of each" in prose
+    assert f"Adam's rate stays at {eleven.lr}; $\\lambda = {eleven.gae_lambda}$" in prose
+    assert f"the critic learns rewards times {eleven.reward_scale}" in prose
+
+
+def test_text_the_optimum_pays_to_know_more_in_one_trial_of_thirteen() -> None:
+    """How often it pulls an arm whose mean is below the best, in ten pulls of five arms."""
+    plan, paying = bayes_optimal(5, 10), []
+
+    def watched(wins: Tensor, losses: Tensor, gen: torch.Generator) -> Tensor:
+        arm, mean = plan(wins, losses, gen), (wins + 1) / (wins + losses + 2)
+        paying.append(mean.max(-1).values > mean.gather(-1, arm.unsqueeze(-1)).squeeze(-1) + 1e-9)
+        return arm
+
+    play(watched, uniform((40_000, 5), generator(0), F64), 10, generator(1))
+    count = torch.stack(paying).sum(0).to(F64)
+    assert abs(count.mean().item() - 1 / 13) < 0.006  # its standard error is 0.0014
+
+
+def test_text_asking_first_costs_what_the_other_arms_pay_more() -> None:
+    arms, ask = [], ElevenArms(horizon=1, dtype=F64)
+    for arm in range(11):
+        task = {"target": torch.arange(10)}
+        state = torch.ones(10, 1, dtype=F64)
+        _, reward, _ = ask.step(task, state, torch.full((10,), arm), torch.empty(10, 0))
+        arms.append(reward.mean().item())
+    assert arms[10] == pytest.approx(0.55)
+    assert arms[:10] == pytest.approx([1.4] * 10)

@@ -15,9 +15,10 @@ from metarl_lite.algorithms.configs import RL2Config
 from metarl_lite.experiments.rl2 import compared
 from metarl_lite.oracles.bandits import play, random_arm
 from metarl_lite.oracles.bayes import bayes_optimal, bayes_optimal_value
-from metarl_lite.oracles.grid import gridnavi_optimal_path, gridnavi_optimal_value
+from metarl_lite.oracles.grid import gridnavi_known_value, gridnavi_optimal_path, gridnavi_optimal_value
 from metarl_lite.policies.gru import GRUPolicy
-from metarl_lite.records.published import BANDITS, MDPS
+from metarl_lite.records.published import BANDITS, MDPS, recorded_runs
+from metarl_lite.records.results import recorded
 from metarl_lite.rng import generator, normal, uniform
 from metarl_lite.rollout import draw_noise, trial
 from metarl_lite.tasks import BernoulliBandit, CartPoleTasks
@@ -135,6 +136,17 @@ def test_the_path_that_the_chapter_walks_has_the_value_that_it_prints() -> None:
     assert grid_value(path, 5) == pytest.approx(37.2142857, abs=1e-6)
 
 
+def test_text_three_lines_bound_what_any_agent_earns() -> None:
+    """On a grid whose walks can all be tried: the first episode, the later ones, and their sum."""
+    size, horizon, goals = 4, 5, 12
+    first = max(grid_value([walk], size) for walk in walks(size, horizon))
+    no_more = -0.1 * horizon + 1.1 / goals * sum(range(1, horizon))
+    assert first <= no_more + 1e-12
+    assert gridnavi_optimal_value(size, horizon, 3) <= no_more + 2 / 3 * gridnavi_known_value(size, horizon, 3) + 1e-12
+    assert -1.5 + 1.1 / 21 * sum(range(1, 15)) == pytest.approx(4.0, abs=1e-12)
+    assert 4 + 3 / 4 * gridnavi_known_value() == pytest.approx(gridnavi_optimal_value(), abs=1e-9)
+
+
 # --- Errors -----------------------------------------------------------------------------------------------------------
 
 
@@ -198,3 +210,33 @@ def test_eq_same_luck(p: float, q: float) -> None:
         paid = tasks.step(task, state, arms, noise)[1].reshape(count, 2)
         variance = (paid[:, 0] - paid[:, 1]).var().item()
         assert variance == pytest.approx(expected, abs=4 * math.sqrt(1 / count))
+
+
+# --- What the text says of our tables ---------------------------------------------------------------------------------
+
+
+def test_text_the_rivals_that_are_ahead_of_ours() -> None:
+    """UCB1 in the six longer games, and the published OPSRL in the two longest trials."""
+    behind = [run["others"]["ucb1"]["difference"] for (n, _), run in BANDITS.ours().items() if n > 10]
+    assert len(behind) == 6
+    assert all(gap < -3 * error for gap, error in behind)
+    assert (max(gap for gap, _ in behind), min(gap for gap, _ in behind)) == pytest.approx((-0.19, -7.77), abs=0.01)
+    above = {n: MDPS.distance((n,), "opsrl", *run["return"]) for (n,), run in MDPS.ours().items()}
+    assert (above[75], above[100]) == pytest.approx((2.7, 4.8), abs=0.05)
+    assert max(above[n] for n in (10, 25, 50)) < 0
+
+
+def test_text_each_cell_has_a_recipe_of_its_own_and_all_are_a2c() -> None:
+    for name in ("rl2-bandits", "rl2-mdps"):
+        assert recorded(name)["config"]["algorithm"] == "a2c"
+        assert all("algorithm" not in run["changes"] for run in recorded(name)["runs"].values())
+    older = recorded_runs("rl2-bandits")["n=100, k=5"]["changes"]  # the box: with a critic, without the common luck
+    assert older["value_weight"] > 0
+    assert "common_noise" not in older
+
+
+def test_text_a2c_on_the_grid() -> None:
+    runs = [run for name, run in recorded_runs("scoreboard").items() if name.startswith("RL², A2C on grid")]
+    assert [round(run["return"]) for run in runs] == [23, 25, 21]
+    here = 139 * 64 * 8 * 60
+    assert all(1.4 < run["env_steps"] / here < 1.5 for run in runs)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections import defaultdict
 
@@ -11,9 +12,11 @@ from torch import Tensor
 
 from metarl_lite.evaluate.beliefs import posterior_means
 from metarl_lite.evaluate.probe import linear_probe, r_squared
-from metarl_lite.evaluate.two_step import Rounds, interaction, play_two_step, stay_probabilities
+from metarl_lite.evaluate.two_step import Rounds, delta_rule, interaction, play_two_step, stay_probabilities
+from metarl_lite.oracles.grid import gridnavi_optimal_value
 from metarl_lite.policies.belief import BeliefPolicy
 from metarl_lite.policies.gru import GRUPolicy
+from metarl_lite.records.published import recorded_runs
 from metarl_lite.rng import generator, normal, uniform
 from metarl_lite.rollout import trial
 from metarl_lite.tasks import BernoulliBandit, GridGoal, TwoStep
@@ -126,3 +129,96 @@ def test_eq_interaction() -> None:
     by_hand = (p[True, True] - p[False, True]) - (p[True, False] - p[False, False])
     assert interaction(stay_probabilities(Rounds(choices, common, rewards))).item() == pytest.approx(by_hand)
     assert abs(by_hand) > 1e-3
+
+
+# --- Numbers of the text ----------------------------------------------------------------------------------------------
+
+
+def right(signals: int) -> float:
+    """How often the majority of the last signals names the place that is good now, by all histories."""
+    total = 0.0
+    for places in itertools.product((0, 1), repeat=signals + 1):
+        chance = 0.5 * math.prod(0.025 if a != b else 0.975 for a, b in itertools.pairwise(places))
+        for said in itertools.product((0, 1), repeat=signals):
+            of_all = math.prod(0.9 if a == b else 0.1 for a, b in zip(said, places, strict=False))
+            total += chance * of_all * ((2 * sum(said) > signals) == places[-1])
+    return total
+
+
+def earns(chance: float) -> float:
+    """The reward of a round whose choice commonly leads to the good place with this probability."""
+    led = 0.75 * chance + 0.25 * (1 - chance)
+    return 0.9 * led + 0.1 * (1 - led)
+
+
+class LastRounds:
+    """A fixed table: heads for the place that most of the last rounds spoke for; it learns nothing."""
+
+    def __init__(self, memory: int) -> None:
+        self.memory, self.seen = memory, list[Tensor]()
+
+    def __call__(self, values: Tensor, where: Tensor, reward: Tensor) -> Tensor:
+        good = torch.where(reward > 0, where, 1 - where)
+        self.seen.append(torch.nn.functional.one_hot(good, 2).to(F64))
+        latest = self.seen[-self.memory :]
+        return sum(latest[1:], latest[0]) + 0.1 * latest[-1]
+
+
+@pytest.mark.parametrize(("memory", "known"), [(1, 0.64896), (3, 0.66643)])
+def test_text_what_a_fixed_habit_and_a_fixed_table_earn(memory: int, known: float) -> None:
+    """Exactly, and played; the habit's table of staying is a planner's, and no delta rule comes near."""
+    # While fewer rounds are over the last decides: of two that disagree it is taken.
+    rounds = [0.5, *[earns(right(1))] * (memory - 1), *[earns(right(memory))] * (50 - memory)]
+    assert sum(rounds) / 50 == pytest.approx(known, abs=1e-5)
+    tasks = TwoStep(horizon=100, vary_transitions=False, dtype=F64)
+    task = tasks.sample(10_000, generator(0))
+    played = play_two_step(tasks, task, LastRounds(memory), True, generator(1), sharpness=1e4)
+    assert played.rewards.mean().item() == pytest.approx(known, abs=0.003)  # four standard errors
+    if memory == 1:
+        assert stay_probabilities(played).tolist() == [[1, 0], [0, 1]]
+        blind = play_two_step(tasks, task, delta_rule(0.7), False, generator(2), sharpness=10.0)
+        assert blind.rewards.mean().item() < known - 0.02
+        assert interaction(stay_probabilities(blind)) > 0.1  # nor is it 0, though no model is there
+
+
+def test_text_the_policy_of_a_belief_reads_the_last_input_too() -> None:
+    tasks = GridGoal(3, horizon=5, dtype=F64)
+    policy = BeliefPolicy.for_tasks(tasks, generator(0), code=4, units=3)
+    params, memory = policy.params(), policy.first(1)[0].requires_grad_()
+    logits = policy.distribution(params, policy.remember(params, memory, torch.ones(1, policy.input_size, dtype=F64)))
+    one = torch.cat([torch.zeros(1, 4, dtype=F64), torch.ones(1, policy.input_size, dtype=F64)], 1)
+    other = torch.cat([torch.zeros(1, 4 + policy.input_size, dtype=F64)], 1)
+    chosen = [policy.distribution(params, m)["logits"] for m in (one, other)]
+    assert not torch.allclose(*chosen), "the same code, another last input"
+    assert torch.autograd.grad(logits["logits"].sum(), memory, allow_unused=True) == (None,), (
+        "nothing flows to the code"
+    )
+
+
+def test_text_on_the_eleven_arms_the_order_is_the_other_way_round() -> None:
+    runs = recorded_runs("scoreboard")
+    inferred, trained = (
+        [runs[f"{name} on eleven, seed {seed}"] for seed in range(3)] for name in ("task inference", "RL², PPO")
+    )
+    assert min(run["return"] for run in inferred) > 20.4
+    assert 18.9 < min(run["return"] for run in trained) < max(run["return"] for run in trained) < 19.2
+    assert len({run["env_steps"] for run in inferred + trained}) == 1
+
+
+#: What RL2 and the belief policy earn as the chapter trains them, with generator(0) to generator(10): kept, since it
+#: takes minutes of a core.
+SEEDS = {
+    "RL²": [16.42, 16.40, 16.40, 16.98, 17.07, 16.22, 16.52, 17.03, 16.51, 16.23, 16.49],
+    "belief": [16.12, 15.48, 16.25, 16.87, 16.45, 16.91, 16.54, 16.28, 15.93, 16.95, 16.12],
+}
+
+
+def test_text_neither_of_the_two_leads_on_the_grid() -> None:
+    """Means and Student's interval of the paired differences, as the text has them; and no summary says more."""
+    first, second = (torch.tensor(values, dtype=F64) for values in SEEDS.values())
+    apart, most = first - second, gridnavi_optimal_value(4, 10, 3)
+    reach = 2.228 * apart.std().item() / 11**0.5  # the 97.5 % point for ten degrees of freedom
+    found = (first.mean().item(), second.mean().item(), apart.mean().item() - reach, apart.mean().item() + reach)
+    assert found == pytest.approx((16.57, 16.35, -0.14, 0.58), abs=0.01)
+    assert 0.93 < first.min() / most < first.max() / most < 1
+    assert 0.89 < second.min() / most < second.max() / most < 1

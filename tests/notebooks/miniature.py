@@ -281,6 +281,12 @@ def two_figures(notebook: Notebook) -> None:
     cell.outputs[1].metadata["image/png"]["alt"] = "Another text of enough characters."
 
 
+def two_cells_of_numbers(notebook: Notebook) -> None:
+    """Two cells are left out of nbval's comparison."""
+    tags("print", "page-numbers", "nbval-ignore-output")(notebook)
+    repeat("print", 1)(notebook)
+
+
 def film_with_text(notebook: Notebook) -> None:
     """A film's cell prints besides, which nbval would not compare."""
     code(notebook, "plot.animate").outputs.append(nbformat.v4.new_output("stream", name="stdout", text="a claim\n"))
@@ -352,7 +358,7 @@ BROKEN: dict[str, tuple[Callable[[Notebook], None], str]] = {
         alt("A quite different alternative text.", cells=False),
         "lacks its alt text in its metadata",
     ),
-    "open drawing": (tags("plot.show"), "mostly draws and has no tag 'hide-input'"),
+    "open drawing": (tags("plot.show"), "(mostly draws) has no tag 'hide-input'"),
     "open on Colab": (no_form, "folded on the page and not on Colab"),
     "no title": (replace("#@title Imports\n", ""), "folded on the page and not on Colab"),
     "no number": (replace(" \\tag{6.1}", ""), "equation 'inner_step' has no number, and is 6.1 of the book"),
@@ -361,6 +367,9 @@ BROKEN: dict[str, tuple[Callable[[Notebook], None], str]] = {
     "film that prints": (film_with_text, "it needs both tags and no other output"),
     "film without a tag": (tags("plot.animate", "animation"), "it needs both tags"),
     "ignored without a film": (tags("print", "nbval-ignore-output"), "but shows no film"),
+    "page numbers with a picture": (tags("plot.show", "page-numbers", "nbval-ignore-output"), "may show nothing else"),
+    "page numbers that nbval compares": (tags("print", "page-numbers"), "it needs the tag nbval-ignore-output"),
+    "two cells of page numbers": (two_cells_of_numbers, "2 cells print page numbers"),
     "four films": (repeat("plot.animate", 3), "4 films; at most 3"),
     "no source": (
         outputs("show_source", output_type="display_data", data={"text/plain": "x"}),

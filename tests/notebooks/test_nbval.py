@@ -44,6 +44,7 @@ def nbval(notebook: Path, scratch: Path, data_file: Path) -> subprocess.Complete
     command = [
         sys.executable, "-m", "pytest", str(notebook), "--nbval", "--nbval-current-env", "--nbval-cell-timeout=280",
         "-c", str(scratch / "pytest.ini"), "--rootdir", str(scratch), "-p", "no:xdist", "-p", "no:cacheprovider",
+        "-p", "tests.notebooks.page_numbers",
         "--cov=metarl_lite", "--cov-report=", f"--cov-config={ROOT / 'pyproject.toml'}", "--color=no", "-q",
     ]  # fmt: skip
     return subprocess.run(

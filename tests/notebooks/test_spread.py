@@ -21,6 +21,7 @@ from tools.contents import ROOT
 from tools.notebook_format import dumps, normalise
 
 KEPT = ["pyproject.toml", "tests/__init__.py", "tests/conftest.py", "tests/notebooks/__init__.py"]
+KEPT += ["tests/notebooks/page_numbers.py"]
 NAMES = ["00_quick", "01_slow", "01b_slower"]
 MODULE = "def double(x):\n    return 2 * x\n\n\ndef triple(x):\n    y = 3 * x\n    return y\n"
 FILE = "import time\nimport pytest\n\n@pytest.mark.parametrize('x', range({}))\ndef test_{}(x):\n    time.sleep(0.05)\n"

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import gzip
 from dataclasses import dataclass, field
 from html.parser import HTMLParser
 from pathlib import Path
@@ -132,6 +133,149 @@ def overflow(page: Page) -> list[str]:
         ARTICLE,
     )
     return found
+
+
+def boxed_formulas(page: Page) -> list[str]:
+    """Formulas within a line that have a scroll bar, stop the Tab key, or stick out of their line."""
+    found: list[str] = page.evaluate(
+        """within => {
+            const faults = [];
+            document.querySelectorAll(within + " span.math").forEach(formula => {
+                const words = formula.textContent.trim().slice(0, 40);
+                [formula, ...formula.querySelectorAll("*")].forEach(e => {
+                    const s = getComputedStyle(e);
+                    if ((/auto|scroll/.test(s.overflowX) && e.scrollWidth > e.clientWidth)
+                        || (/auto|scroll/.test(s.overflowY) && e.scrollHeight > e.clientHeight))
+                        faults.push("scroll bar: " + words);
+                    if (e.tabIndex >= 0) faults.push("tab stop: " + words); });
+                const line = formula.closest("p, li, td, th, dd, dt, summary, h2, h3, h4, article");
+                const drawn = formula.querySelector("mjx-math");
+                if (drawn && line && drawn.getBoundingClientRect().width > line.clientWidth + 1)
+                    faults.push("wider than its line: " + words); });
+            return faults;
+        }""",
+        ARTICLE,
+    )
+    return found
+
+
+def cut_code(page: Page) -> list[str]:
+    """Code and printed tables whose lines are longer than their box."""
+    found: list[str] = page.evaluate(
+        """within => [...document.querySelectorAll(within + " pre")].filter(e => e.scrollWidth > e.clientWidth + 1)
+            .map(e => `${e.scrollWidth} px in a box of ${e.clientWidth} px: ${
+                e.textContent.split("\\n").sort((a, b) => b.length - a.length)[0].trim().slice(0, 80)}`)""",
+        ARTICLE,
+    )
+    return found
+
+
+def unmarked_scrolling(page: Page) -> list[str]:
+    """Boxes that hold more than they show without a sign of it at their edge, or without a way in for the keyboard."""
+    found: list[str] = page.evaluate(
+        """within => {
+            const faults = [];
+            document.querySelectorAll(within + " *").forEach(e => {
+                const s = getComputedStyle(e);
+                if (!/auto|scroll/.test(s.overflowX) || e.scrollWidth <= e.clientWidth + 1 || !e.clientWidth) return;
+                const words = e.textContent.trim().slice(0, 40);
+                const what = `<${e.tagName.toLowerCase()} class="${e.className}">: ${words}`;
+                if (s.maskImage === "none") faults.push("no sign that there is more: " + what);
+                if (e.tabIndex < 0 && !e.querySelector("a[href], button, input, [tabindex='0']"))
+                    faults.push("out of the keyboard's reach: " + what); });
+            return faults;
+        }""",
+        ARTICLE,
+    )
+    return found
+
+
+def hidden_focus(page: Page, steps: int, opening: str = "") -> list[str]:
+    """Elements that look the same with and without the focus, on a walk with the Tab key that opens `opening`."""
+    faults = []
+    for _ in range(steps):
+        page.keyboard.press("Tab")
+        if opening and page.evaluate("menu => document.activeElement.matches(menu)", opening):
+            page.keyboard.press("Enter")
+        fault = page.evaluate(
+            """() => {
+                const e = document.activeElement;
+                if (!e || e === document.body) return "";
+                const look = () => [e, e.parentElement].map(x => { const s = getComputedStyle(x);
+                    return [s.outlineStyle, s.outlineWidth, s.outlineColor, s.boxShadow].join(); }).join("; ");
+                const on = look();
+                HTMLElement.prototype.blur.call(e);
+                const off = look();
+                e.focus();
+                return on === off ? `<${e.tagName.toLowerCase()} class="${e.getAttribute("class") || ""}"> ${
+                    e.getAttribute("aria-label") || e.textContent.trim().slice(0, 40)}` : "";
+            }"""
+        )
+        if fault and fault not in faults:
+            faults.append(fault)
+    return faults
+
+
+def barriers(page: Page, axe: str) -> list[str]:
+    """What axe-core, whose source is given, calls critical or serious: it keeps some readers out."""
+    page.evaluate(axe)
+    found: list[str] = page.evaluate(
+        """async () => (await axe.run(document, {resultTypes: ["violations"]})).violations
+            .filter(v => v.impact === "critical" || v.impact === "serious")
+            .map(v => `${v.impact}, ${v.id}, ${v.nodes.length} times: ${v.nodes[0].html.slice(0, 120)}`)"""
+    )
+    return found
+
+
+def below_the_fold(page: Page, parts: dict[str, str]) -> list[str]:
+    """Parts of a page, selectors by name, that are not to be seen without scrolling; of a picture half is enough."""
+    found: list[str] = page.evaluate(
+        """parts => Object.entries(parts).filter(([, selector]) => {
+                const e = document.querySelector(selector);
+                if (!e) return true;
+                const r = e.getBoundingClientRect(), height = e.matches("img, svg") ? r.height / 2 : r.height;
+                return r.top + height > innerHeight || !r.height; })
+            .map(([name, selector]) => { const e = document.querySelector(selector);
+                return e ? `${name} ends at ${Math.round(e.getBoundingClientRect().bottom)} px of ${innerHeight}`
+                         : `${name} is not there`; })""",
+        parts,
+    )
+    return found
+
+
+def lost_on_paper(page: Page, width: int, most: int) -> list[str]:
+    """What a sheet of `width` pixels cuts off, controls on it, blocks above `most` pixels that cannot be divided."""
+    found: list[str] = page.evaluate(
+        """([within, width, most]) => {
+            const faults = [], name = e => `<${e.tagName.toLowerCase()} class="${e.getAttribute("class") || ""}"> ${
+                e.textContent.trim().slice(0, 40)}`;
+            document.querySelectorAll("button, input, select").forEach(e => {
+                if (e.checkVisibility() && e.getClientRects().length)
+                    faults.push("a control is printed: " + name(e)); });
+            document.querySelectorAll(within + " *").forEach(e => {
+                if (e.closest("mjx-assistive-mml, script, svg *") || !e.getClientRects().length) return;
+                const r = e.getBoundingClientRect(), s = getComputedStyle(e);
+                if (r.right > width + 1 && r.width > 1)
+                    faults.push(`cut at the right by ${Math.round(r.right - width)} px: ${name(e)}`);
+                const whole = s.breakInside.startsWith("avoid") || /auto|scroll|hidden/.test(s.overflowY);
+                if (whole && r.height > most) faults.push(`${Math.round(r.height)} px in one piece: ${name(e)}`); });
+            return faults.slice(0, 12);
+        }""",
+        [ARTICLE, width, most],
+    )
+    return found
+
+
+def weight(urls: list[str], folder: Path) -> int:
+    """The bytes of the files of a folder that a page has asked for, as a server that compresses text sends them."""
+    names = {
+        unquote(urlsplit(url).path).lstrip("/") or "index.html"
+        for url in urls
+        if not url.startswith(("data:", "blob:"))
+    }
+    files = [folder / name for name in names if (folder / name).is_file()]
+    text = {".html", ".css", ".js", ".svg", ".json", ".xml"}
+    return sum(len(gzip.compress(f.read_bytes())) if f.suffix in text else f.stat().st_size for f in files)
 
 
 def faint_text(page: Page, within: str = ARTICLE, least: float = LEAST_CONTRAST) -> list[str]:

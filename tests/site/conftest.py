@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import json
+import os
 import re
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from importlib import resources
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -55,8 +59,29 @@ class Build:
 
 @pytest.fixture(scope="session")
 def build(tmp_path_factory: pytest.TempPathFactory) -> Build:
+    """The book, rendered by the worker that asks first: the others wait for it."""
+    own = tmp_path_factory.getbasetemp()
+    shared = own.parent if "PYTEST_XDIST_WORKER" in os.environ else own
+    report = shared / "rendered.json"
+    try:
+        (shared / "rendering").mkdir()
+    except FileExistsError:
+        while not report.is_file():  # the guard of each test ends this, if it must
+            time.sleep(0.5)
+        known = json.loads(report.read_text(encoding="utf-8"))
+        return Build(Path(known["html"]), known["status"], known["lines"])
+    made = Build(shared, 1, ["ERROR: the rendering was broken off"])
+    try:
+        made = render(tmp_path_factory.mktemp("book"))
+    finally:  # the others must not wait for what does not come
+        known = {"html": str(made.html), "status": made.status, "lines": made.lines}
+        (shared / "rendered.part").write_text(json.dumps(known), encoding="utf-8")
+        (shared / "rendered.part").rename(report)
+    return made
+
+
+def render(out: Path) -> Build:
     """The book rendered into an empty folder, with warnings and unresolved references as errors."""
-    out = tmp_path_factory.mktemp("book")
     command = [sys.executable, "-c", "from jupyter_book.cli.main import main; main()", "build", str(ROOT)]
     command += ["--path-output", str(out), "-W", "-n", "--keep-going"]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
@@ -88,12 +113,20 @@ def executable() -> str:
 
 
 @pytest.fixture(scope="session")
+def axe() -> str:
+    """The source of axe-core."""
+    return resources.files("axe_playwright_python").joinpath("axe.min.js").read_text(encoding="utf-8")
+
+
+@pytest.fixture(scope="session")
 def browser() -> Iterator[Browser]:
     path = executable()
     from playwright.sync_api import sync_playwright
 
     with sync_playwright() as playwright:
-        launched = playwright.chromium.launch(executable_path=path, args=chromium.OPTIONS)
+        # Playwright hides scroll bars, which readers see, and for which a page has less room.
+        seen = ["--hide-scrollbars"]
+        launched = playwright.chromium.launch(executable_path=path, args=chromium.OPTIONS, ignore_default_args=seen)
         yield launched
         launched.close()
 

@@ -19,11 +19,13 @@ DOT = (
     "data:image/png;base64,"
     "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg=="
 )
-MATHJAX = '<script defer src="mathjax/tex-chtml-full.js"></script>'
+SIGN = "mask-image: linear-gradient(to right, #000, transparent)"
+MATHJAX = """<script>window.MathJax = {options: {enableMenu: false}}</script>
+<script defer src="mathjax/tex-chtml-full.js"></script>"""
 GOOD = f"""{MATHJAX}
 <p style="color: #222">Text with <code>code</code>, <a style="color: #0645ad" href="#here">a link</a> and
 <span class="math">\\(\\nabla_\\theta J\\)</span>.</p><h2 id="here">Here</h2>
-<div style="overflow-x: auto"><table style="width: 900px"><tr><td>wide, in a box</td></tr></table></div>
+<div style="overflow-x: auto; {SIGN}" tabindex="0"><table style="width: 900px"><tr><td>wide</td></tr></table></div>
 <img src="{DOT}" alt="Return rises from -38 to -18 in one step.">
 <div class="cell_output"><img src="{DOT}" alt="The still frame of an animation."><canvas></canvas>
 <button hidden>Play</button></div>"""
@@ -48,6 +50,24 @@ BAD = {
     "dead picture": '<img src="missing.png" alt="A picture that is not there.">',
     "canvas alone": '<div class="cell_output"><canvas></canvas></div>',
     "dead control": '<div class="cell_output"><button>Play</button></div>',
+    "formula with a scroll bar": MATHJAX
+    + r'<p><span class="math" style="display:inline-block;width:20px;overflow:auto">\(a + b\)</span></p>',
+    "formula that stops the tab key": MATHJAX + r'<p><span class="math" tabindex="0">\(a + b\)</span></p>',
+    "formula wider than its line": MATHJAX
+    + r'<p style="width: 30px"><span class="math">\(a + b + c + d + e\)</span></p>',
+    "long code": f"<pre style='overflow: auto'>{'x' * 120}</pre>",
+    "scrolls without a sign": "<div style='overflow: auto' tabindex='0'><p style='width: 900px'>wide</p></div>",
+    "scrolls without a key": f"<div style='overflow: auto; {SIGN}'><p style='width: 900px'>wide</p></div>",
+    "hidden focus": '<button style="outline: none">Here</button> <button>There</button>',
+    "hidden focus in a menu": '<button class="menu" onclick="this.nextElementSibling.hidden = false">Menu</button>'
+    '<p hidden><a href="#" style="outline: none">Entry</a></p>',
+    "no name": "<button></button>",
+    "late promise": '<p style="margin-top: 840px">What this is.</p>',
+    "late picture": f'<img src="{DOT}" alt="A dot that stands low." style="margin-top: 700px; height: 300px">',
+    "button on paper": "<button>Play</button>",
+    "wider than paper": "<p style='width: 900px'>wide</p>",
+    "one piece": "<div style='break-inside: avoid; height: 600px'>tall</div>",
+    "scrolls on paper": "<div style='overflow: auto; height: 600px'>tall</div>",
     "dead link": '<a href="nowhere.html">away</a>',
     "dead anchor": '<a href="#nowhere">down</a> <a href="good.html#nowhere">there</a>',
 }
@@ -104,6 +124,12 @@ CHECKS: dict[str, tuple[Callable[[Page], list[str]], str]] = {
     "alt used twice": (checks.bad_alts, "twice"),
     "wide page": (checks.overflow, "900 px"),
     "cut off": (checks.overflow, "900 px"),
+    "formula with a scroll bar": (checks.boxed_formulas, "scroll bar: "),
+    "formula that stops the tab key": (checks.boxed_formulas, "tab stop: "),
+    "formula wider than its line": (checks.boxed_formulas, "wider than its line: "),
+    "long code": (checks.cut_code, "px in a box of"),
+    "scrolls without a sign": (checks.unmarked_scrolling, "no sign"),
+    "scrolls without a key": (checks.unmarked_scrolling, "reach"),
     "faint text": (checks.faint_text, "faint"),
     "faint text on a tint": (checks.faint_text, "faint"),
 }
@@ -122,6 +148,48 @@ def test_good_page_has_no_fault(show: Callable[[str], Page], watcher: checks.Tra
         assert check(page) == []
     assert watcher.outside() + watcher.failed + watcher.complaints == []
     assert page.locator("mjx-container").count() == 1
+
+
+def test_hidden_focus_is_reported(show: Callable[[str], Page]) -> None:
+    assert [fault.split("> ")[1] for fault in checks.hidden_focus(show("hidden focus"), 3)] == ["Here"]
+    assert checks.hidden_focus(show("hidden focus in a menu"), 3) == []  # nobody has opened it
+    page = show("hidden focus in a menu")
+    assert [fault.split("> ")[1] for fault in checks.hidden_focus(page, 3, opening=".menu")] == ["Entry"]
+    assert checks.hidden_focus(show("good"), 4) == []
+
+
+def test_barriers_are_reported(show: Callable[[str], Page], axe: str) -> None:
+    assert [fault.split(", ")[:2] for fault in checks.barriers(show("no name"), axe)] == [["critical", "button-name"]]
+    assert checks.barriers(show("good"), axe) == []
+
+
+def test_what_comes_late_is_reported(show: Callable[[str], Page]) -> None:
+    parts = {"promise": "article p", "picture": "article img"}
+    assert checks.below_the_fold(show("good"), parts) == []
+    (late, missing) = checks.below_the_fold(show("late promise"), parts)
+    assert late.startswith("promise ends at")
+    assert missing == "picture is not there"
+    assert any(fault.startswith("picture ends at") for fault in checks.below_the_fold(show("late picture"), parts))
+
+
+def test_what_paper_loses_is_reported(show: Callable[[str], Page]) -> None:
+    expected = {
+        "button on paper": "a control is printed",
+        "wider than paper": "cut at the right by 510 px",
+        "one piece": "600 px in one piece",
+        "scrolls on paper": "600 px in one piece",
+    }
+    for fault, words in expected.items():
+        faults = checks.lost_on_paper(show(fault), 390, 400)
+        assert any(words in found for found in faults), (fault, faults)
+    assert checks.lost_on_paper(show("late promise"), 390, 400) == []
+
+
+def test_weight_is_what_a_server_sends(tmp_path: Path) -> None:
+    (tmp_path / "page.html").write_text("word " * 2000, encoding="utf-8")
+    (tmp_path / "font.woff2").write_bytes(bytes(3000))
+    urls = ["http://127.0.0.1/page.html?q=1", "http://127.0.0.1/page.html", "http://127.0.0.1/font.woff2", "data:,x"]
+    assert 3000 < checks.weight(urls, tmp_path) < 3200
 
 
 def test_outside_request_is_refused_and_reported(show: Callable[[str], Page], watcher: checks.Traffic) -> None:

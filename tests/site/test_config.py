@@ -5,18 +5,16 @@ from __future__ import annotations
 import ast
 import importlib.util
 import re
-from io import StringIO
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
 
 import pytest
 import yaml
-from docutils.core import publish_doctree
-from docutils.nodes import document
-from myst_parser.docutils_ import Parser
+from fontTools.ttLib import TTFont
 
 from tests.notebooks import miniature
 from tools import chromium, contents
+from tools.icons import FONTS
 
 from .conftest import ROOT, executable
 
@@ -86,9 +84,20 @@ def test_mathjax_has_its_licence_and_every_font_it_asks_for() -> None:
 
 
 def test_our_styles_and_scripts_name_no_other_host() -> None:
-    for name in ("custom.css", "custom.js", "reading.css", "reading.js", "logo.svg", "favicon.svg"):
+    for name in ("custom.css", "custom.js", "reading.css", "reading.js", "search.js", "logo.svg", "favicon.svg"):
         text = (BOOK / "static" / name).read_text(encoding="utf-8").replace("http://www.w3.org/2000/svg", "")
-        assert not re.search(r"https?:|url\(|@import", text), name
+        assert not re.search(r"https?:|url\((?!\"icons/)|@import", text), name
+
+
+def test_icons_are_there_under_a_name_of_their_own() -> None:
+    """Their licence keeps the name of the font for the whole one."""
+    style = (BOOK / "static" / "custom.css").read_text(encoding="utf-8")
+    for name, (_, icons) in FONTS.items():
+        font = TTFont(BOOK / "static" / "icons" / f"{name}.woff")
+        assert set(font.getBestCmap()) == set(icons.values())
+        assert font["name"].getDebugName(1) == "Book Icons"
+        assert f'url("icons/{name}.woff")' in style
+    assert "Open Font License" in (BOOK / "static" / "icons" / "LICENSE").read_text(encoding="utf-8")
 
 
 def test_config_is_what_the_tests_rely_on() -> None:
@@ -142,101 +151,6 @@ def test_run_times_are_those_of_the_notebooks_in_the_contents(extension: ModuleT
     extension.run_times(app, "book/how_to_use", source)
     links = re.findall(r"\((\w+\.ipynb)\) \| 12 \|", source[0])
     assert links == ["08_first.ipynb", "08b_second.ipynb"]
-
-
-def page_of(text: str) -> document:
-    """What the book makes of a page in Markdown."""
-    source = StringIO()
-    made: document = publish_doctree(
-        text,
-        parser=Parser(),
-        settings_overrides={"warning_stream": source, "myst_suppress_warnings": ["myst"], "doctitle_xform": False},
-    )
-    return made
-
-
-FOLDED = """# Chapter
-
-## Exercises
-
-### Exercise 1.1: a step
-
-Take a step.
-
-<details><summary>Hint 1</summary>
-
-Downhill.
-
-</details>
-<details><summary>Solution</summary>
-
-```python
-step()
-```
-
-It goes down.
-
-</details>
-
-### Exercise 1.2: two
-
-Take two.
-
-<details><summary>How it was done</summary>
-
-By foot.
-
-</details>
-
-## Quiz
-
-One?
-
-<details><summary>Answer</summary>
-
-Yes.
-
-</details>
-
-Two?
-
-<details><summary>Answer</summary>
-
-No.
-
-</details>
-
-## Summary
-
-The end.
-"""
-
-
-def test_in_print_what_is_folded_stands_at_the_end_of_its_chapter(extension: ModuleType) -> None:
-    page = page_of(FOLDED)
-    before = page.astext()
-    assert before.index("It goes down.") < before.index("Take two.")  # open, below its exercise
-    extension.unfold(page)
-    body, _, end = page.astext().partition("Hints, solutions and answers")
-    for text in ("Take a step.", "Take two.", "One?", "Two?", "The end.", "How it was done\n\nBy foot."):
-        assert text in body
-        assert text not in end
-    assert "details" not in page.astext()
-    assert end.split("\n\n")[1:] == [
-        "Exercise 1.1: a step. Hint 1", "Downhill.", "Exercise 1.1: a step. Solution", "step()", "It goes down.",
-        "Quiz. Answer 1", "Yes.", "Quiz. Answer 2", "No.",
-    ]  # fmt: skip
-
-
-def test_a_page_without_folds_stays_as_it_is(extension: ModuleType) -> None:
-    page = page_of("# Page\n\nSome text.\n")
-    before = page.pformat()
-    extension.unfold(page)
-    assert page.pformat() == before
-
-
-def test_only_latex_unfolds(extension: ModuleType) -> None:
-    assert extension.FoldsInPrint.formats == ("latex",)
 
 
 def test_missing_browser_skips_with_the_command_and_fails_in_ci(monkeypatch: pytest.MonkeyPatch) -> None:
