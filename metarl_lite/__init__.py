@@ -8,7 +8,7 @@ from .checkpoint import load, save
 from .evaluate.curves import adaptation_curve, trial_returns
 from .evaluate.intervals import bootstrap_interval, iqm, t_interval
 from .lesson.check import check
-from .lesson.show import show_diff, show_source
+from .lesson.show import show_diff, show_source, show_table
 from .losses import policy_gradient
 from .policies.base import tile
 from .policies.belief import BeliefPolicy
@@ -85,6 +85,7 @@ __all__ = [
     "save",
     "show_diff",
     "show_source",
+    "show_table",
     "t_interval",
     "tile",
     "trial",

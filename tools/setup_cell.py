@@ -11,11 +11,13 @@ from pathlib import Path
 
 from tools.set_repo import ROOT, current
 
+# Colab folds the cell behind its title.
 # Where everything is there and new enough, as in a clone, none of this prints or fetches anything. Dependencies come
 # first: to import the package with an old one would be an error that says nothing of versions. One that is already
 # imported cannot be replaced in a running kernel, so the student is asked. The package itself is imported and asked for
 # its version: what an editable installation says of itself is the version on the day that it was installed.
 TEXT = """\
+#@title Setup
 import subprocess
 import sys
 from importlib import invalidate_caches, metadata

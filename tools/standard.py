@@ -16,7 +16,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from tools import contents
+from tools import contents, equations, fold
 from tools.contents import ROOT
 from tools.notebook_format import absolute_paths, alts, output_texts, parse
 from tools.set_repo import current
@@ -283,7 +283,7 @@ def lengths(chapter: Chapter) -> Iterator[str]:
 
 
 def height_of(source: str) -> int:
-    """Lines of a cell, less those in which the alt text of its picture goes on."""
+    """Lines of a cell, less those in which the alt text of its picture goes on, and the title of a folded one."""
     beyond: set[int] = set()
     for node in ast.walk(ast.parse(source)):
         if (
@@ -293,7 +293,7 @@ def height_of(source: str) -> int:
         ):
             texts = [a for a in node.args if isinstance(a, ast.Constant | ast.JoinedStr)]
             beyond |= {line for a in texts for line in range(a.lineno + 1, (a.end_lineno or 0) + 1)}
-    return len(source.splitlines()) - len(beyond)
+    return len(source.splitlines()) - len(beyond) - source.startswith(fold.TITLE)
 
 
 def words(chapter: Chapter) -> int:
@@ -320,6 +320,16 @@ def pictures(chapter: Chapter) -> Iterator[str]:
             if cell.metadata.get("mystnb", {}).get("image", {}).get("alt") != alt:
                 yield f"code cell {place} lacks its alt text in its metadata; run `python -m tools.execute`"
             seen.add(alt)
+
+
+def folds(chapter: Chapter) -> Iterator[str]:
+    """Setup, imports and cells that mostly draw are folded, on the page and on Colab."""
+    yield from fold.faults(chapter.notebook)
+
+
+def numbers(chapter: Chapter) -> Iterator[str]:
+    """Every marked equation shows the next number of its chapter."""
+    yield from equations.faults(chapter.number, chapter.notebook, [part.notebook for part in chapter.earlier])
 
 
 def films(chapter: Chapter) -> Iterator[str]:
@@ -375,13 +385,15 @@ def recorded_seconds(chapter: Chapter) -> float | None:
     return None if seconds is None else float(seconds)
 
 
-def equations(chapter: Chapter) -> list[str]:
+def equation_names(chapter: Chapter) -> list[str]:
     """The names of the marked equations, each of which has a test of that name."""
     return EQUATION.findall(chapter.prose)
 
 
 Check = Callable[[Chapter], Iterator[str]]
-ALWAYS: tuple[Check, ...] = (executed, portable_outputs, portable_markdown, tags, pictures, films, page_numbers, cost)
+ALWAYS: tuple[Check, ...] = (
+    executed, portable_outputs, portable_markdown, tags, pictures, films, folds, numbers, page_numbers, cost,
+)  # fmt: skip
 OF_CHAPTERS: tuple[Check, ...] = (*ALWAYS, opening, sections, exercises, lengths, sources)
 OF_PRIMER: tuple[Check, ...] = (*ALWAYS, exercise_parts)
 

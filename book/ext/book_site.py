@@ -88,6 +88,7 @@ def run_times(app: Any, docname: str, source: list[str]) -> None:
 
 def setup(app: Any) -> dict[str, bool]:
     """Sphinx calls this once."""
+    app.setup_extension("reading")  # links, hover cards, numbers, folds, the pages of the reference
     app.connect("config-inited", version, priority=100)
     app.connect("source-read", run_times)
     app.connect("autodoc-process-docstring", before_napoleon, priority=100)

@@ -1,4 +1,7 @@
-"""A chapter shows the code that it runs: the source of what it imports, and what one function changes of another."""
+"""A chapter shows the code that it runs: the source of what it imports, and what one function changes of another.
+
+Tables are shown here, too.
+"""
 
 from __future__ import annotations
 
@@ -6,7 +9,7 @@ import ast
 import difflib
 import inspect
 import textwrap
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from ..given import check_callable, switches
@@ -53,6 +56,63 @@ def show_diff(
     )
     source = "\n".join(line for line in lines if not line.startswith("@@"))
     publish({"text/markdown": f"```diff\n{source}\n```", "text/plain": source})
+
+
+def show_table(
+    head: Sequence[str], rows: Sequence[Sequence[str | int]], align: str = ""
+) -> None:
+    """A table is displayed as one: in columns on a page and in a notebook, in lines where text is all there is.
+
+    A test of the notebook compares it cell by cell. So cells are texts and whole numbers: of a number with a fraction
+    the caller says how many digits hold on every processor.
+
+    Args:
+        head: the title of each column; Markdown, `$k$` for one.
+        rows: the cells, Markdown too; each row is as long as the head.
+        align: a letter for each column: `l`, `c` or `r`. Without it the first is on the left, the others on the right.
+
+    Raises:
+        ValueError: the rows are of another length than the head, a cell is no text and no whole number, it has a line
+            break, or `align` is something else.
+    """
+    titles = [_cell(title) for title in head]
+    cells = [[_cell(cell) for cell in row] for row in rows]
+    align = align or "l" + "r" * (len(titles) - 1)
+    if not titles or len(align) != len(titles) or set(align) - set("lcr"):
+        raise ValueError(
+            f"align is {align!r} for {len(titles)} columns; give each one of l, c, r."
+        )
+    for row in cells:
+        if len(row) != len(titles):
+            raise ValueError(
+                f"the row {row!r} has {len(row)} cells, and the head has "
+                f"{len(titles)}: give every row one cell for each title."
+            )
+    rule = [{"l": ":--", "c": ":-:", "r": "--:"}[letter] for letter in align]
+    escaped = [[cell.replace("|", r"\|") for cell in row] for row in [titles, *cells]]
+    lines = [f"| {' | '.join(row)} |" for row in [escaped[0], rule, *escaped[1:]]]
+    plain = _columns([titles, *cells], align)
+    publish({"text/markdown": "\n".join(lines), "text/plain": plain})
+
+
+def _cell(value: object) -> str:
+    if isinstance(value, bool) or not isinstance(value, (str, int)):
+        raise ValueError(
+            f"a cell is {value!r}; give a text or a whole number, such as "
+            "f'{x:.2f}' with as many digits as hold on every processor."
+        )
+    if "\n" in str(value):
+        raise ValueError(f"a cell is {value!r}; give each line a row of its own.")
+    return str(value)
+
+
+def _columns(table: list[list[str]], align: str) -> str:
+    """The same table in type of one width, two spaces between its columns."""
+    widths = [max(map(len, column)) for column in zip(*table, strict=True)]
+    place = {"l": str.ljust, "c": str.center, "r": str.rjust}
+    rows = (zip(row, widths, align, strict=True) for row in table)
+    lines = ["  ".join(place[a](cell, width) for cell, width, a in row) for row in rows]
+    return "\n".join(line.rstrip() for line in lines)
 
 
 def _source(thing: Any) -> str:

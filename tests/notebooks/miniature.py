@@ -9,6 +9,7 @@ from typing import Any
 
 import nbformat
 
+from tools.fold import TITLE, fold
 from tools.notebook_format import dumps, normalise
 from tools.set_repo import current
 
@@ -118,7 +119,7 @@ def build() -> Notebook:
         markdown(OPENING),
         code("", metadata={"tags": ["setup"]}),
         code("import torch", metadata={"tags": ["imports"]}),
-        markdown("## A question\n\nClaim.\n\n<!-- eq: inner_step -->\n$$ \\phi = \\theta - \\alpha g $$"),
+        markdown("## A question\n\nClaim.\n\n<!-- eq: inner_step -->\n$$ \\phi = \\theta - \\alpha g \\tag{6.1} $$"),
         code("show_source(adapt)", outputs=[output("display_data", data=shown)]),
         code("plot.show(fig, ALT)", outputs=[picture]),
         code("plot.animate(...)", metadata={"tags": ["animation", "nbval-ignore-output"]}, outputs=[film]),
@@ -134,7 +135,11 @@ def build() -> Notebook:
     ]
     for count, cell in enumerate((cell for cell in cells if cell.cell_type == "code"), start=1):
         cell.execution_count = count
-    return normalise(nbformat.v4.new_notebook(cells=cells), seconds=12.3)
+    notebook = normalise(nbformat.v4.new_notebook(cells=cells), seconds=12.3)
+    for cell in notebook.cells:
+        if cell.cell_type == "code":
+            fold(cell)
+    return notebook
 
 
 def store(folder: Path, break_it: Callable[[Notebook], None] = lambda notebook: None, name: str = NAME) -> Path:
@@ -150,11 +155,13 @@ def store(folder: Path, break_it: Callable[[Notebook], None] = lambda notebook: 
 
 def renumbered(notebook: Notebook, name: str, start: int, count: int) -> None:
     """Makes it a notebook of another name, with count of the two exercises, numbered from start on."""
-    chapter = int(name[:2])
+    chapter, part = int(name[:2]), " bcdef".find(name[2]) if name[2] != "_" else 0
     for cell in notebook.cells:
+        cell.source = cell.source.replace("tag{6.1}", f"tag{{{chapter}.{part + 1}}}")  # each part has one equation
         cell.source = cell.source.replace(NAME, f"{name}.ipynb")
         for place in (2, 1):
-            cell.source = cell.source.replace(f"6.{place}", f"{chapter}.{start + place - 1}")
+            cell.source = cell.source.replace(f" 6.{place}", f" {chapter}.{start + place - 1}")
+            cell.source = cell.source.replace(f'"6.{place}', f'"{chapter}.{start + place - 1}')
     if count == 1:
         first = next(place for place, cell in enumerate(notebook.cells) if "standing still" in cell.source)
         del notebook.cells[first : first + 3]
@@ -187,8 +194,13 @@ def write_contents(root: Path, names: list[str]) -> None:
 
 
 def code(notebook: Notebook, source: str) -> Any:
-    """The code cell whose source begins so."""
-    return next(cell for cell in notebook.cells if cell.cell_type == "code" and cell.source.startswith(source))
+    """The code cell whose source begins so, below its title if it is folded."""
+
+    def begins(cell: Any) -> bool:
+        folded = cell.source.startswith(TITLE)
+        return bool((cell.source.partition("\n")[2] if folded else cell.source).startswith(source))
+
+    return next(cell for cell in notebook.cells if cell.cell_type == "code" and begins(cell))
 
 
 def replace(old: str, new: str) -> Callable[[Notebook], None]:
@@ -280,6 +292,11 @@ def film_with_text(notebook: Notebook) -> None:
     code(notebook, "plot.animate").outputs.append(nbformat.v4.new_output("stream", name="stdout", text="a claim\n"))
 
 
+def no_form(notebook: Notebook) -> None:
+    """A folded cell stands open on Colab."""
+    del code(notebook, "plot.show").metadata["cellView"]
+
+
 def no_setup(notebook: Notebook) -> None:
     """The setup cell is gone."""
     notebook.cells.remove(code(notebook, "import subprocess"))
@@ -341,6 +358,11 @@ BROKEN: dict[str, tuple[Callable[[Notebook], None], str]] = {
         alt("A quite different alternative text.", cells=False),
         "lacks its alt text in its metadata",
     ),
+    "open drawing": (tags("plot.show"), "(mostly draws) has no tag 'hide-input'"),
+    "open on Colab": (no_form, "folded on the page and not on Colab"),
+    "no title": (replace("#@title Imports\n", ""), "folded on the page and not on Colab"),
+    "no number": (replace(" \\tag{6.1}", ""), "equation 'inner_step' has no number, and is 6.1 of the book"),
+    "another number": (replace("\\tag{6.1}", "\\tag{6.2}"), "has number 6.2, and is 6.1"),
     "two figures": (two_figures, "shows 2 figures"),
     "film that prints": (film_with_text, "it needs both tags and no other output"),
     "film without a tag": (tags("plot.animate", "animation"), "it needs both tags"),

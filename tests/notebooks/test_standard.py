@@ -37,7 +37,7 @@ def test_marked_equations_have_a_test_of_their_name(path: Path) -> None:
 def without_a_test(chapter: Chapter) -> list[str]:
     """The marked equations that no test has the name of; a chapter's parts share their file in tests/equations."""
     tests = "\n".join(p.read_text(encoding="utf-8") for p in (ROOT / "tests").rglob("test_*.py"))
-    names = standard.equations(chapter)
+    names = standard.equation_names(chapter)
     assert all(re.fullmatch(r"[a-z][a-z0-9_]*", name) for name in names), f"a name is no name of a function: {names}"
     return [name for name in names if not re.search(rf"^ *def test_eq_{name}\(", tests, re.MULTILINE)]
 

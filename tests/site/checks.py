@@ -65,6 +65,11 @@ def settle(page: Page) -> None:
     )
 
 
+def settle_formulas(page: Page) -> None:
+    """Waits until formulas are typeset, which moves what stands below them."""
+    page.evaluate("async () => { if (window.MathJax && MathJax.startup) await MathJax.startup.promise; }")
+
+
 def broken_formulas(page: Page) -> list[str]:
     """Formulas that MathJax rejects, does not see, or prints in red since it does not know a command."""
     found: list[str] = page.evaluate(

@@ -32,7 +32,9 @@ MODULES = {module_name(path.relative_to(ROOT).parts): path for path in PACKAGE.r
 
 
 def listed() -> list[str]:
-    return re.findall(r"automodule:: (\S+)", (BOOK / "api.md").read_text(encoding="utf-8"))
+    """The modules of the reference, in the order of its pages."""
+    rooms = [ROOT / f"{page}.md" for page in contents.pages() if page.startswith("book/api/")]
+    return [name for room in rooms for name in re.findall(r"automodule:: (\S+)", room.read_text(encoding="utf-8"))]
 
 
 def test_every_page_is_in_the_contents() -> None:
@@ -48,6 +50,13 @@ def test_reference_names_every_module_once() -> None:
     expected = {name for name in MODULES if not NOT_LISTED.fullmatch(name)}
     assert set(listed()) == expected
     assert len(listed()) == len(expected)
+
+
+def test_the_first_page_of_the_reference_has_the_names_of_every_room() -> None:
+    rooms = [Path(page).name for page in contents.pages() if page.startswith("book/api/")]
+    text = (BOOK / "api.md").read_text(encoding="utf-8")
+    assert re.findall(r"<!-- names of (?!the front)(\w+) -->", text) == rooms
+    assert re.findall(r"^## \[.+\]\(api/(\w+)\.md\)$", text, re.MULTILINE) == rooms
 
 
 def test_reference_lists_a_module_after_those_that_it_imports() -> None:
@@ -75,7 +84,7 @@ def test_mathjax_has_its_licence_and_every_font_it_asks_for() -> None:
 
 
 def test_our_styles_and_scripts_name_no_other_host() -> None:
-    for name in ("custom.css", "custom.js", "search.js", "logo.svg", "favicon.svg"):
+    for name in ("custom.css", "custom.js", "reading.css", "reading.js", "search.js", "logo.svg", "favicon.svg"):
         text = (BOOK / "static" / name).read_text(encoding="utf-8").replace("http://www.w3.org/2000/svg", "")
         assert not re.search(r"https?:|url\((?!\"icons/)|@import", text), name
 

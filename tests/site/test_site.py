@@ -247,6 +247,7 @@ def test_animations_play(page: Page, traffic: checks.Traffic, address: str) -> N
     for name in NOTEBOOKS:
         traffic.clear()
         page.goto(f"{address}/{name}.html")
+        checks.settle(page)  # a film may be the answer to a question, and lie under its veil
         for player in page.locator(".mrl-player").all():
             counter, button = player.locator("output"), player.locator("button")
             before = counter.inner_text()
