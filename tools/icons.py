@@ -15,9 +15,9 @@ from fontTools.ttLib import TTFont
 ICONS = Path(__file__).resolve().parent.parent / "book" / "static" / "icons"
 FREE = {
     "magnifying-glass": 0xF002, "xmark": 0xF00D, "download": 0xF019, "list": 0xF03A, "circle-half-stroke": 0xF042,
-    "arrow-up": 0xF062, "expand": 0xF065, "bars": 0xF0C9, "lightbulb": 0xF0EB, "angle-left": 0xF104,
-    "angle-right": 0xF105, "angle-down": 0xF107, "code": 0xF121, "rocket": 0xF135, "file": 0xF15B, "sun": 0xF185,
-    "moon": 0xF186, "file-pdf": 0xF1C1, "pencil": 0xF303,
+    "arrow-up": 0xF062, "chevron-down": 0xF078, "expand": 0xF065, "bars": 0xF0C9, "lightbulb": 0xF0EB,
+    "angle-left": 0xF104, "angle-right": 0xF105, "angle-down": 0xF107, "code": 0xF121, "rocket": 0xF135, "file": 0xF15B,
+    "sun": 0xF185, "moon": 0xF186, "file-pdf": 0xF1C1, "pencil": 0xF303,
 }  # fmt: skip
 FONTS = {"solid": ("fa-solid-900.ttf", FREE), "brands": ("fa-brands-400.ttf", {"github": 0xF09B})}
 

@@ -25,6 +25,7 @@ CITE, BY_CHAPTER = "<!-- cite -->", "<!-- exercises by chapter -->"
 EXERCISES, PREDICTIONS, ANSWERS = "<!-- exercises -->", "<!-- predictions -->", "<!-- answers -->"
 LONGEST = 200  # characters of a description; search engines cut it there
 #: Addresses of a page in double quotes that are neither complete nor within the page.
+PARAMETERS = re.compile(r'<dl>\s*((?:<dd><em class="sig-param">.*?</dd>\s*)+)</dl>', re.DOTALL)
 RELATIVE = re.compile(r'\b(href|src|action|data-content_root)="(?!#|/|[a-z][a-z+.-]*:)([^"]*)"')
 
 
@@ -97,6 +98,12 @@ def tags(app: Any, page: str, title: str, doctree: Any) -> str:
     return "\n".join(["", *lines, ""])
 
 
+def lines_of_signature(match: re.Match[str]) -> str:
+    """A parameter to a line, as Sphinx writes a long signature, without a list that has descriptions and no terms."""
+    inside = match[1].replace("<dd>", "<div>").replace("</dd>", "</div>")
+    return f'<div class="sig-lines">{inside}</div>'
+
+
 def page_context(app: Any, pagename: str, templatename: str, context: dict[str, Any], doctree: Any) -> None:
     """What the theme's templates find when they write a page."""
     to = context["pathto"]
@@ -104,7 +111,8 @@ def page_context(app: Any, pagename: str, templatename: str, context: dict[str, 
     line = " · ".join(f'<a href="{link}">{words}</a>' for words, link in links.items())
     context["theme_extra_footer"] = f"{app.config.html_theme_options.get('extra_footer', '')}<br />{line}"
     # docutils calls a list what has links for its children: a reader that is read to is told of a list without items.
-    context["body"] = context.get("body", "").replace('role="list" class="citation-list"', 'class="citation-list"')
+    body = context.get("body", "").replace('role="list" class="citation-list"', 'class="citation-list"')
+    context["body"] = PARAMETERS.sub(lines_of_signature, body)
     if doctree is None:  # the search, the index: no page of the book
         context["metatags"] = context.get("metatags", "") + '\n<meta name="robots" content="noindex" />'
         return

@@ -64,6 +64,11 @@
     document.querySelectorAll(".theme-switch-button, .search-button, .primary-toggle, .secondary-toggle").forEach((button) => {
       button.blur = () => button.matches(":focus-visible") || HTMLElement.prototype.blur.call(button);
     });
+    // The arrow that folds a part of the contents has no word of its own.
+    document.querySelectorAll(".bd-sidebar-primary summary").forEach((arrow) => {
+      const part = arrow.closest("li").querySelector("a");
+      arrow.setAttribute("aria-label", `Pages of ${part.textContent.trim()}`);
+    });
     // What is read out begins with what is to be seen: "Search Ctrl+K".
     document.querySelectorAll(".search-button-field").forEach((button) => button.removeAttribute("aria-label"));
     if (!document.querySelector(".bd-article")) return;

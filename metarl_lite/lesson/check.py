@@ -52,15 +52,15 @@ def passes(name: str, attempt: Any) -> bool:
     if exercise.asks_for_function and exercise.facts is None and callable(attempt):
         with sandbox():
             return not any(fault(*pair, exercise) for pair in _pairs(exercise, attempt))
-    return judged(exercise, attempt).status == "correct"
+    return _judged(exercise, attempt).status == "correct"
 
 
 def verdict(name: str, attempt: Any) -> Verdict:
     """The judgement on an answer, with the message that `check` prints."""
-    return judged(find(name), attempt)
+    return _judged(find(name), attempt)
 
 
-def judged(exercise: Exercise, attempt: Any) -> Verdict:
+def _judged(exercise: Exercise, attempt: Any) -> Verdict:
     """The judgement on an answer to an exercise."""
     with sandbox():
         if attempt is None or attempt is ...:

@@ -49,7 +49,7 @@ def space_of(env: Any, what: str) -> Any:
 
 
 def lines_in(layers: list[Any], name: str) -> list[Line]:
-    """What `RescaleAction`s make of an action, innermost first.
+    """What wrappers of type `RescaleAction` make of an action, innermost first.
 
     Raises:
         ValueError: for another wrapper, except `ClipAction`, that changes the box of actions.
@@ -72,7 +72,7 @@ def lines_in(layers: list[Any], name: str) -> list[Line]:
 
 
 def lines_out(layers: list[Any], name: str) -> list[Line]:
-    """What `RescaleObservation`s made of an observation, outermost first; none, with a warning, if others made more."""
+    """What each `RescaleObservation` made of an observation, outermost first; none, and a warning, if others do."""
     found = []
     for inside, layer in pairwise(reversed(layers)):
         old, new = space_of(inside, "observation"), space_of(layer, "observation")

@@ -18,7 +18,8 @@ import torch
 from torch import Tensor
 
 import metarl_lite
-from metarl_lite.lesson.check import check, judged, passes, verdict
+from metarl_lite.lesson.check import _judged as judged
+from metarl_lite.lesson.check import check, passes, verdict
 from metarl_lite.lesson.exercises.base import Exercise
 from metarl_lite.lesson.exercises.guard import called, sandbox
 

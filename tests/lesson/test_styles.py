@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from metarl_lite.lesson.check import judged
+from metarl_lite.lesson.check import _judged as judged
 from metarl_lite.lesson.exercises import chapters, find, of_chapter
 from metarl_lite.lesson.exercises.base import Exercise
 

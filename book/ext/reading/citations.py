@@ -23,7 +23,7 @@ SURNAME = rf"{PARTICLE}?(?=[^\W\d_])[A-ZÀ-ÖØ-Þ][\w’'-]+"
 AUTHORS = rf"(?P<authors>{SURNAME}(?:,\s+{SURNAME})*(?:(?P<others>\s+et\s+al\.)|,?\s+and\s+{SURNAME})?)"
 YEAR = r"(?:19|20)\d\d"
 #: "Duan et al. (2016)" and "Duan et al. (2016, section 3)" in a sentence; "Amari, 1998" within brackets.
-CITED = re.compile(rf"{AUTHORS}(?:\s+\((?P<told>{YEAR})(?:\)|(?=[,;]))|,\s+(?P<aside>{YEAR})(?=[,;)]))")
+CITED = re.compile(rf"{AUTHORS}(?:\s+\((?P<told>{YEAR})(?:\)|(?=[,;]))|,\s+(?P<aside>{YEAR})(?=[,;.)]))")
 VENUES = ("journal", "booktitle", "publisher", "school", "institution")
 ARXIV = "https://arxiv.org/abs/"
 
