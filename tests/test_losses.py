@@ -25,6 +25,7 @@ from metarl_lite.rollout import rollout
 from metarl_lite.tasks.bandits import BernoulliBandit
 from metarl_lite.tasks.base import TaskDistribution
 from metarl_lite.tasks.navigation import GridGoal, PointGoal
+from metarl_lite.tasks.physics import PendulumTasks
 from metarl_lite.tasks.tabular import TabularMDP
 from metarl_lite.types import Params, Rollout
 
@@ -86,6 +87,21 @@ def test_a_batch_of_another_kind_of_policy_is_named(loss: Any) -> None:
         policy = MLPPolicy(batch.observations.shape[-1], size, generator(0), discrete=discrete)
         with pytest.raises(ValueError, match=rf"actions are a tensor of {words}|actions are .* {words}"):
             loss(policy, tile(policy.params(), 2), batch)
+
+
+@pytest.mark.parametrize("loss", [policy_gradient, linearised, dice])
+def test_actions_without_their_last_dimension_do_not_broadcast(loss: Any) -> None:
+    """[N, E, T] against means [N, E, T, 1] would be [N, E, T, T]: every action judged by every step's mean."""
+    tasks = PendulumTasks(horizon=4)
+    policy = MLPPolicy.for_tasks(tasks, generator(0))
+    given = tasks, policy, tile(policy.params(), 2), tasks.sample(2, generator(1)), 3, generator(2)
+    batch = with_advantages(rollout(*given))
+    for wrong in (batch.actions.squeeze(-1), batch.actions.expand(-1, -1, -1, 2)):
+        with pytest.raises(ValueError, match=r"numbers of shape \[2, 3, 4, 1\]"):
+            loss(policy, tile(policy.params(), 2), replace(batch, actions=wrong))
+    # what broadcasts and means what it says is no mistake: one observation, and many actions
+    seen, many = torch.zeros(1, 1, 3), torch.linspace(-1, 1, 5).reshape(1, 5, 1)
+    assert policy.log_prob(tile(policy.params(), 1), seen, many).shape == (1, 5)
 
 
 def gradient(loss_fn: Any, policy: MLPPolicy, params: Params, batch: Rollout) -> Params:

@@ -15,13 +15,7 @@ from torch import Tensor
 
 from ..given import article, as_params, check_dtype, counts, described, switches
 from ..rng import normal, uniform
-from ..tasks.base import (
-    TaskDistribution,
-    blame_options,
-    check_kind,
-    check_like,
-    digest,
-)
+from ..tasks.base import TaskDistribution, blame_options, check_kind, check_like, digest
 from ..tasks.base import described as written
 from ..tasks.finite import FiniteTasks
 from ..tasks.gym_tasks import GymTasks
@@ -169,6 +163,9 @@ class Policy:
         try:
             if self.discrete:
                 return categorical_log_prob(chosen["logits"], actions)
+            # [N, T] would broadcast against means [N, T, 1], to [N, T, T]
+            if getattr(actions, "shape", ())[-1:] != chosen["mean"].shape[-1:]:
+                blame_actions(self, chosen, actions)
             return gaussian_log_prob(chosen["mean"], chosen["log_std"], actions)
         except (RuntimeError, LookupError):
             blame_actions(self, chosen, actions)

@@ -138,6 +138,8 @@ class ReflexPlayer(Player):
         own = {name: p.shape for name, p in policy.params().items()}
         self.apart = {name: p.shape for name, p in params.items()} != own
         if self.apart:  # else [1, ...]: all worlds are episodes of one task
+            if all(p.ndim == len(own.get(n, p.shape)) for n, p in params.items()):
+                policy.check_params(self.params)  # one set, of another network
             policy.num_tasks(self.params)
             policy.check_params({name: p[0] for name, p in self.params.items()})
         else:
@@ -175,9 +177,8 @@ class MemoryPlayer(Player):
             self.count: int | None = None  # B, known from the first observation on
             self.acting = False  # between `act` and `observe`
         else:
-            chosen = one_each(
-                members, "members", self.count, "True or False", _is_bool
-            ).to(self.device)
+            told = one_each(members, "members", self.count, "True or False", _is_bool)
+            chosen = told.to(self.device)
             first = self.policy.first(self.count, self.device)
             self.agent = _where(chosen, first, self.agent)
             self.asleep &= ~chosen

@@ -41,7 +41,7 @@ def as_lesson(notebook: Notebook) -> None:
     """The miniature chapter becomes a lesson."""
     for change in (
         replace("**Run time**", "**Reading time**: about 60 minutes with the exercises.\n\n**Run time**"),
-        replace("alpha g $$", "alpha g \\tag{6.1} $$\n\nBy (6.1) it moves."),
+        replace("alpha g \\tag{6.1} $$", "alpha g \\tag{6.1} $$\n\nBy (6.1) it moves."),
         replace("Write it.", "<!-- kind: broken -->\n\nWrite it."),
         replace("- A deep copy.", "- A deep copy, as in the first version of Antoniou et al. (2019)."),
         replace("- Finn", "- Duan et al. (2016), Wang et al. (2016)\n- Nichol and Schulman (2018); Finn"),
@@ -49,8 +49,6 @@ def as_lesson(notebook: Notebook) -> None:
                 "| `gradient` | of the sum |\n| `rates_of` | a step size each |\n| `learnable` | not frozen |"),
     ):  # fmt: skip
         change(notebook)
-    for source in ("import subprocess", "import torch"):
-        fold(source)(notebook)
     opening = copy.deepcopy(code(notebook, "plot.show"))
     opening.outputs[0].metadata["image/png"]["alt"] = opening.metadata["mystnb"]["image"]["alt"] = "Before and after."
     notebook.cells.insert(3, opening)
@@ -127,7 +125,7 @@ BROKEN: dict[str, tuple[Callable[[Notebook], None], str]] = {
     "open setup": (unfold("import subprocess"), "the setup cell is not folded"),
     "open imports": (unfold("import torch"), "the imports cell is not folded"),
     "folded on one side": (lambda notebook: code(notebook, "import torch").metadata.pop("cellView"), "is not folded"),
-    "many open cells": (miniature.repeat("print", 12), "17 code cells stand open; at most 16"),
+    "many open cells": (miniature.repeat("print", 15), "17 code cells stand open; at most 16"),
     "a long cell": (replace("print(1 + 1)", "\n".join(["print(1 + 1)"] * 16)), "stands open with 16 lines; at most 15"),
     "many words": (replace("Claim.", "word " * 2000), "words outside exercises"),
     "many figures": (miniature.repeat("plot.show", 6), "9 figures; at most 8"),
