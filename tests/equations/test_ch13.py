@@ -16,6 +16,7 @@ from metarl_lite.evaluate.two_step import Rounds, delta_rule, interaction, play_
 from metarl_lite.oracles.grid import gridnavi_optimal_value
 from metarl_lite.policies.belief import BeliefPolicy
 from metarl_lite.policies.gru import GRUPolicy
+from metarl_lite.records.actors import actor
 from metarl_lite.records.published import recorded_runs
 from metarl_lite.rng import generator, normal, uniform
 from metarl_lite.rollout import trial
@@ -179,6 +180,30 @@ def test_text_what_a_fixed_habit_and_a_fixed_table_earn(memory: int, known: floa
         blind = play_two_step(tasks, task, delta_rule(0.7), False, generator(2), sharpness=10.0)
         assert blind.rewards.mean().item() < known - 0.02
         assert interaction(stay_probabilities(blind)) > 0.1  # nor is it 0, though no model is there
+
+
+def test_text_arm_four_gains_less_once_it_is_held_what_has_just_paid() -> None:
+    """The push along the belief in an arm, fitted with and without "it has just paid" beside the page's other facts."""
+    arms, agent = BernoulliBandit(5, horizon=1), actor("bandit-k5-n10")
+    tasks = [arms.sample(6000, generator(seed)) for seed in (100, 200)]
+    seen, other = (trial(arms, agent, agent.params(), task, 10, generator(7)) for task in tasks)
+    there, before = (
+        agent.unroll(agent.params(), agent.inputs(batch))[0][:, 6, : agent.hidden].detach() for batch in (seen, other)
+    )
+    did = torch.nn.functional.one_hot(seen.actions.flatten(1), 5)
+    facts = [posterior_means(seen, 5)[:, 6], did[:, 5], did[:, :6].sum(1)]
+    paid = did[:, 5] * seen.rewards.flatten(1)[:, 5:6]
+    pushes = [0.3 * linear_probe(torch.cat(held, 1), there).weight[:5].float() for held in (facts, [*facts, paid])]
+    pushes[1] *= pushes[0].norm(dim=1).mean() / pushes[1].norm(dim=1, keepdim=True)  # as long as the page's
+
+    def chance(push: Tensor) -> Tensor:
+        return agent.distribution(agent.params(), before + push)["logits"].softmax(-1).mean(0).detach()
+
+    still = chance(torch.zeros(agent.hidden))
+    plain, held_too = (torch.stack([(chance(p) - still)[a] for a, p in enumerate(push)]) for push in pushes)
+    assert held_too[3] < plain[3] / 2
+    assert held_too[:3].min() > 0.1, "of the first three arms it is the belief"
+    assert plain[4] < 0.12, "arm 5 gains no more than if it had been pulled last"
 
 
 def test_text_the_policy_of_a_belief_reads_the_last_input_too() -> None:
