@@ -7,9 +7,15 @@ import math
 import pytest
 import torch
 
+from metarl_lite.algorithms.configs import MAMLConfig
+from metarl_lite.algorithms.maml import maml
 from metarl_lite.oracles.navigation import agnostic_bound, locate_goal, mean_distance, standing_still_return
+from metarl_lite.policies.base import tile
+from metarl_lite.policies.mlp import MLPPolicy
 from metarl_lite.rng import generator, normal
-from metarl_lite.tasks import PointGoal
+from metarl_lite.rollout import rollout
+from metarl_lite.tasks import CartPoleTasks, PointGoal
+from metarl_lite.types import Task
 
 
 def test_eq_agnostic_return() -> None:
@@ -74,3 +80,33 @@ def test_what_ending_by_luck_is_worth() -> None:
         assert ends.double().mean() <= side**2 * 1.02  # the grid's own error is a fiftieth
         saved = (ends * (goals - then).norm(dim=-1)).mean()
         assert saved <= side**2 * (at.norm() + then.norm() + side * -standing_still_return(1)) * 1.02
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", [0, 1])
+def test_the_shortest_poles_want_training_and_not_draws(seed: int) -> None:
+    """A pole of 0.1 m after 60 iterations and 240, with lengths drawn evenly, and evenly on a logarithmic scale."""
+
+    class Even(CartPoleTasks):
+        def sample(self, num_tasks: int, gen: torch.Generator) -> Task:
+            task = super().sample(num_tasks, gen)
+            place = (task["length"] - 0.1) / 2.9  # from U[0, 1)
+            return task | {"length": 0.1 * 30**place}
+
+    def trained(tasks: CartPoleTasks, iterations: int) -> tuple[float, float]:
+        """What 0.1 m earns, and the least of longer poles."""
+        gen = generator(seed)
+        policy = MLPPolicy.for_tasks(tasks, gen, hidden=(32,), init_std=0.05)
+        numbers = {"inner_steps": 0, "outer_lr": 0.02, "gae_lambda": 1.0, "num_tasks": 20, "episodes": 2}
+        policy, _ = maml(tasks, policy, MAMLConfig(iterations=iterations, **numbers), gen)  # type: ignore[arg-type]
+        lengths = torch.tensor([0.1, 0.25, 0.5, 1.0, 2.0, 3.0])
+        task = {name: leaf.expand(6) for name, leaf in tasks.default_task().items()} | {"length": lengths}
+        earned = rollout(tasks, policy, tile(policy.params(), 6), task, 50, generator(1)).returns().mean(1)
+        return earned[0].item(), earned[1:].min().item()
+
+    ranges = {"length": (0.1, 3.0)}
+    assert trained(Even(ranges=ranges), 60)[0] < 140
+    assert trained(CartPoleTasks(ranges=ranges), 240)[0] > 150
+    shortest, others = trained(Even(ranges=ranges), 240)
+    assert shortest > 180
+    assert others > 195

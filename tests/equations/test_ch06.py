@@ -18,6 +18,7 @@ from metarl_lite.oracles.meta_gradient import quadratic_meta_gradient
 from metarl_lite.oracles.navigation import agnostic_bound, mean_distance, standing_still_return
 from metarl_lite.policies.base import tile
 from metarl_lite.policies.mlp import MLPPolicy
+from metarl_lite.records.actors import actor
 from metarl_lite.returns import with_advantages
 from metarl_lite.rng import generator, normal
 from metarl_lite.rollout import draw_noise, rollout
@@ -217,3 +218,19 @@ def test_several_steps_multiply_their_brackets_with_the_first_step_on_the_left()
     slope = torch.func.grad(loss)(point)
     torch.testing.assert_close(mine, torch.linalg.multi_dot([*brackets, slope]), rtol=0, atol=1e-12)
     assert (mine - torch.linalg.multi_dot([*brackets[::-1], slope])).norm() > 1e-2
+
+
+def test_beyond_the_places_explored_rewards_vary_alike_whatever_the_distance_of_the_goal() -> None:
+    """So a step from advantages that are not normalised would lead as far for a near goal as for a far one."""
+    tasks, policy, gen = PointGoal(), actor("navigation-maml"), generator(20)
+    assert isinstance(policy, MLPPolicy)
+    task = tasks.sample(300, gen)
+    support = with_advantages(rollout(tasks, policy, tile(policy.params(), 300), task, 20, gen), gae_lambda=0.98)
+    taken = support.mask.sum((1, 2))
+    spread = ((support.advantages.square() * support.mask).sum((1, 2)) / taken).sqrt()
+    distance = task["goal"].norm(dim=1)
+    near, middle, far = (
+        spread[(distance > low) & (distance < high)].mean() for low, high in ((0.2, 0.35), (0.35, 0.5), (0.5, 1.0))
+    )
+    assert max(near, middle, far) < 1.1 * min(near, middle, far)
+    assert spread[distance < 0.1].mean() > 3 * far, "nearer ones end early by luck"
