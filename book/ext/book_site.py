@@ -16,6 +16,8 @@ import statistics
 from pathlib import Path
 from typing import Any
 
+from sphinx.util import inspect as inspecting
+
 DISPLAYED = re.compile(r"^([ \t]*)\$\$(.+?)\$\$[ \t]*([.,;]?)[ \t]*$", re.DOTALL | re.MULTILINE)
 INLINE = re.compile(r"(?<![\\$`])\$(?![\s$])([^$`]+?)(?<!\s)\$(?![\d$])")
 INITIAL = re.compile(r"(?<=: )([A-Za-z])\.(?=\s|$)")
@@ -60,6 +62,19 @@ def after_napoleon(app: Any, what: str, name: str, obj: Any, options: Any, lines
         lines[:] = app.book_docstring
 
 
+def own_signature(
+    app: Any, what: str, name: str, obj: Any, options: Any, signature: str | None, returned: str | None
+) -> tuple[str, str | None] | None:
+    """The arguments of a class are those of its `__init__`, where `__new__` takes whatever comes to check it."""
+    if what != "class" or signature != "(*args: Any, **options: Any)":
+        return None
+    if obj.__init__ is object.__init__:
+        return "()", returned
+    found = inspecting.signature(obj.__init__, bound_method=True)
+    shown = inspecting.stringify_signature(found, show_return_annotation=False, unqualified_typehints=True)
+    return shown, returned
+
+
 def version(app: Any, config: Any) -> None:
     """The version is the package's own; it is written nowhere else."""
     import metarl_lite
@@ -91,6 +106,7 @@ def setup(app: Any) -> dict[str, bool]:
     app.setup_extension("reading")  # links, hover cards, numbers, folds, the pages of the reference
     app.connect("config-inited", version, priority=100)
     app.connect("source-read", run_times)
+    app.connect("autodoc-process-signature", own_signature)
     app.connect("autodoc-process-docstring", before_napoleon, priority=100)
     app.connect("autodoc-process-docstring", after_napoleon, priority=900)
     return {"parallel_read_safe": True, "parallel_write_safe": True}

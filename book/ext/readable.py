@@ -58,6 +58,8 @@ def words(node: Any) -> Iterator[str]:
         yield " … "
     elif isinstance(node, nodes.Text):
         yield str(node)
+    elif node.get("refdomain") == "cite":
+        return  # the key of a work that has no name yet
     elif not isinstance(node, SILENT) and "cell" not in node.get("classes", []):
         for child in node.children:
             yield from words(child)

@@ -69,11 +69,12 @@ const BookSearch = (() => {
   }
 
   // Names of the package: those that the query spells stand before everything, others after the pages.
+  const spelled = (name) => name.replace(/_/g, " ").replace(/([a-z0-9])([A-Z])/g, "$1 $2").replace(/([A-Z])([A-Z][a-z])/g, "$1 $2");
   function names(query, words) {
     const asked = query.trim().replace(/\(\)$/, ""), all = prepared.flatMap((one) => one.names);
     const same = (name) => name === asked || name.split(".").pop() === asked || `metarl_lite.${name}` === asked;
     const exact = asked ? all.filter((entry) => same(entry.name) || entry.anchor === asked) : [];
-    const score = (entry) => words.filter((word) => terms(entry.name.replace(/_/g, " ")).includes(word) || entry.name.toLowerCase() === word).length * 2
+    const score = (entry) => words.filter((word) => terms(spelled(entry.name)).includes(word) || entry.name.toLowerCase() === word).length * 2
       + words.filter((word) => terms(entry.text).includes(word)).length;
     const other = all.filter((entry) => !exact.includes(entry)).map((entry) => [score(entry), entry])
       .filter(([points]) => points >= 2 * words.length).sort((a, b) => b[0] - a[0]).map(([, entry]) => entry);

@@ -198,9 +198,12 @@ class Asked:
             raise
         except Exception as error:
             shapes = ", ".join(f"{arg} {tuple(x.shape)}" for arg, x in given.items())
+            size = {"step": "noise_size", "reset": "reset_noise_size"}.get(name)
+            none = size is not None and getattr(self.tasks, size) == 0
+            hint = f" ({size} is 0: its noise holds no number.)" if none else ""
             raise ValueError(
                 f"{self.kind}.{name} fails, given {shapes}: {type(error).__name__}: "
-                f"{error}"
+                f"{error}{hint}"
             ) from error
         for argument, tensor in given.items():
             replaced = argument not in takes and task.get(argument[6:-2]) is not tensor

@@ -181,6 +181,9 @@ def unmarked_scrolling(page: Page) -> list[str]:
                 const words = e.textContent.trim().slice(0, 40);
                 const what = `<${e.tagName.toLowerCase()} class="${e.className}">: ${words}`;
                 if (s.maskImage === "none") faults.push("no sign that there is more: " + what);
+                const begin = e.firstElementChild;
+                if (begin && begin.getBoundingClientRect().left < e.getBoundingClientRect().left - 1)
+                    faults.push("its end is shown first: " + what);
                 if (e.tabIndex < 0 && !e.querySelector("a[href], button, input, [tabindex='0']"))
                     faults.push("out of the keyboard's reach: " + what); });
             return faults;

@@ -58,6 +58,8 @@ BAD = {
     "long code": f"<pre style='overflow: auto'>{'x' * 120}</pre>",
     "scrolls without a sign": "<div style='overflow: auto' tabindex='0'><p style='width: 900px'>wide</p></div>",
     "scrolls without a key": f"<div style='overflow: auto; {SIGN}'><p style='width: 900px'>wide</p></div>",
+    "end shown first": f"<div style='display: flex; flex-direction: row-reverse; overflow: auto; {SIGN}' tabindex='0'>"
+    "<p style='flex: none; width: 900px'>wide</p></div>",
     "hidden focus": '<button style="outline: none">Here</button> <button>There</button>',
     "hidden focus in a menu": '<button class="menu" onclick="this.nextElementSibling.hidden = false">Menu</button>'
     '<p hidden><a href="#" style="outline: none">Entry</a></p>',
@@ -130,6 +132,7 @@ CHECKS: dict[str, tuple[Callable[[Page], list[str]], str]] = {
     "long code": (checks.cut_code, "px in a box of"),
     "scrolls without a sign": (checks.unmarked_scrolling, "no sign"),
     "scrolls without a key": (checks.unmarked_scrolling, "reach"),
+    "end shown first": (checks.unmarked_scrolling, "end is shown first"),
     "faint text": (checks.faint_text, "faint"),
     "faint text on a tint": (checks.faint_text, "faint"),
 }

@@ -199,7 +199,7 @@ def test_figures_are_numbered_through_the_chapter(article: Any) -> None:
     captions = [caption.get_text().strip().rstrip("#").strip() for caption in first.select("figure figcaption")]
     assert captions == [
         "Figure 6.1. A line. It rises.",
-        "Figure 6.2. Left: a film & more. Right: another.",
+        "Figure 6.2. Left: a film & more. Right: another. Both end.",
     ]
     assert [figure["id"] for figure in first.select("figure")] == ["figure-6-1", "figure-6-2"]
     (given,) = second.select("figure")

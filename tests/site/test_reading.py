@@ -60,6 +60,15 @@ def test_author_and_year_are_always_a_link(name: str, built: Path) -> None:
     assert NAMED.findall(page.get_text()) == []
 
 
+def test_a_class_takes_what_its_init_takes(built: Path) -> None:
+    tasks = article(built, "book/api/tasks")
+    signature = tasks.find(id="metarl_lite.tasks.navigation.PointGoal").get_text()
+    assert "horizon: int = 100" in signature
+    assert not [sig for sig in tasks.select("dt.sig") if "*args" in sig.get_text()]
+    card = json.loads(article(built, "book/02_task_distributions").select_one("script#book-cards").string)
+    assert not [says for says in card.values() if "Bases:" in says]
+
+
 def test_the_reference_cites_the_bibliography_where_it_can(built: Path) -> None:
     cited = [link for room in ROOMS for link in article(built, room).select("a[href*='bibliography.html#cite-']")]
     assert len(cited) > 50

@@ -254,6 +254,17 @@ def test_families_that_cannot_be_hashed_and_pools_of_them_are_let_in() -> None:
         episodes(broken)
 
 
+def test_who_reads_chance_that_is_not_drawn_is_told_its_size() -> None:
+    def step(self: Any, task: Task, state: Tensor, action: Tensor, noise: Tensor) -> Any:
+        state, reward, ended = Own.step(self, task, state, action, noise)
+        return state, reward + noise[..., 0], ended
+
+    with pytest.raises(
+        ValueError, match=r"step fails, .*IndexError.* \(noise_size is 0: its noise holds no number\.\)"
+    ):
+        episodes(variant(step=step, noise_size=0)())
+
+
 def test_global_chance_stays_as_it_is() -> None:
     before = torch.get_rng_state()
     episodes(Own())

@@ -58,7 +58,8 @@ def of_objects(document: nodes.document) -> Iterator[tuple[str, str]]:
         if described.get("domain") != "py":
             continue
         content = next((child for child in described.children if isinstance(child, addnodes.desc_content)), None)
-        first = next((c for c in content.children if isinstance(c, nodes.paragraph)), None) if content else None
+        said = [c for c in content.children if isinstance(c, nodes.paragraph)] if content else []
+        first = next((c for c in said if not c.astext().startswith("Bases: ")), None)
         says = f"<p>{sentence(tidy(inline(first)))}</p>" if first is not None else ""
         for signature in described.findall(addnodes.desc_signature):
             if signature.parent is described:

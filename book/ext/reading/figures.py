@@ -25,7 +25,8 @@ SENTENCE = re.compile(r"(?<=[.!?])\s+(?=[A-ZΑ-Ω“\"])")
 PANEL = re.compile(r"(?:On the |At the )?(?:Left|Right|Top|Bottom|Above|Below|First|Upper|Lower)\b")
 
 
-BRIEF = 9  # words
+BRIEF = 9  # words of a sentence that says no more than what kind of picture it is
+SHORT = 45  # words of an alternative text that is a caption as it stands
 
 
 class book_figure(nodes.figure):
@@ -55,14 +56,20 @@ def count(notebook: Any) -> int:
 
 
 def caption(alt: str) -> str:
-    """The first sentence of an alternative text; the second one too where the first names no more than a kind of
-    picture, and the next ones where the picture has panels, each with a sentence of its own.
+    """A short alternative text, or the first sentence of a long one; the second one too where the first names no more
+    than a kind of picture, and the next ones where the picture has panels, each with a sentence of its own.
     """
+    if len(alt.split()) <= SHORT:
+        return closed(" ".join(alt.split()))
     sentences = SENTENCE.split(" ".join(alt.split()))
     kept = sentences[: 2 if len(sentences[0].split()) < BRIEF else 1]
-    if PANEL.match(sentences[0]):
+    if any(map(PANEL.match, sentences[:2])):
         kept = [sentences[0], *(sentence for sentence in sentences[1:3] if PANEL.match(sentence))]
-    text = " ".join(kept)
+    return closed(" ".join(kept))
+
+
+def closed(text: str) -> str:
+    """A sentence with its stop."""
     return text if text.endswith((".", "!", "?")) else f"{text}."
 
 

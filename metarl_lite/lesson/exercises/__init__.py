@@ -32,7 +32,8 @@ def find(name: str) -> Exercise:
     Raises:
         ValueError: there is none; the message lists those that there are.
     """
-    chapter = str(name).partition(".")[0]
+    name = str(name)  # 2.3, a number, is meant as well
+    chapter = name.partition(".")[0]
     if chapter.isdigit() and int(chapter) in chapters():
         found = of_chapter(int(chapter))
         if name in found:
