@@ -106,7 +106,7 @@ def test_the_shortest_poles_want_training_and_not_draws(seed: int) -> None:
 
     ranges = {"length": (0.1, 3.0)}
     assert trained(Even(ranges=ranges), 60)[0] < 140
-    assert trained(CartPoleTasks(ranges=ranges), 240)[0] > 150
+    assert trained(CartPoleTasks(ranges=ranges), 240)[0] > 145
     shortest, others = trained(Even(ranges=ranges), 240)
-    assert shortest > 180
-    assert others > 195
+    assert shortest > 170
+    assert others > 190
