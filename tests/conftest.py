@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import multiprocessing
 import os
 import signal
 from collections import Counter
@@ -48,6 +49,15 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> Spread 
 
 
 @pytest.hookimpl(trylast=True)  # when it is known what was chosen
+@pytest.fixture
+def shared_memory() -> None:
+    """Skips a test of gymnasium's environments in processes of their own where processes may share nothing."""
+    try:
+        multiprocessing.Array("d", 1)
+    except OSError as error:
+        pytest.skip(f"this machine lets processes share nothing ({error}; look at /dev/shm): gymnasium needs that here")
+
+
 @pytest.fixture(autouse=True)
 def ctrl_c_interrupts() -> Iterator[None]:
     """Ctrl-C does what it does at a prompt, also where the tests run in the background, which ignores it."""

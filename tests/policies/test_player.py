@@ -369,6 +369,7 @@ def check_members(env: Any, policy: Any, noise: Any, expected: Tensor) -> None:
     env.close()
 
 
+@pytest.mark.usefixtures("shared_memory")
 def test_members_that_live_in_processes_of_their_own_are_known_as_well() -> None:
     policy, noise = MLPPolicy.for_tasks(PendulumTasks(), generator(0)), np.zeros((2, 1))
     for how in ("none", "lopsided"):

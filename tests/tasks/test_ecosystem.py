@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import multiprocessing
 import pickle
 import sys
 import types
@@ -240,13 +239,10 @@ def test_in_every_mode_a_vector_equals_gymnasiums_own(gym_id: str, mode: Autores
     assert ends >= 4
 
 
+@pytest.mark.usefixtures("shared_memory")
 @pytest.mark.parametrize("mode", MODES)
 def test_in_every_mode_separate_processes_do_the_same(mode: AutoresetMode) -> None:
     options: dict[str, Any] = {"num_envs": 2, "horizon": 4, "vector_kwargs": {"autoreset_mode": mode}}
-    try:
-        multiprocessing.Lock()
-    except OSError as error:
-        pytest.skip(f"this machine lets processes share nothing ({error}; look at /dev/shm): gymnasium needs that here")
     apart = gymnasium.make_vec("metarl_lite/CartPole-v0", vectorization_mode="async", **options)
     together = gymnasium.make_vec("metarl_lite/CartPole-v0", vectorization_mode="sync", **options)
     try:
