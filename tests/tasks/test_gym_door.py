@@ -487,6 +487,20 @@ def test_errors_of_its_own_keep_their_kind_and_get_a_note() -> None:
 # --- Spaces -----------------------------------------------------------------------------------------------------------
 
 
+def shows(space: Any, value: Any, step: Any = None) -> Any:
+    class Shows(Point):
+        observation_space = space
+
+        def reset(self, *, seed: int | None = None, options: Any = None) -> Any:
+            super().reset(seed=seed)
+            return value, {}
+
+        def step(self, action: Any) -> Any:
+            return value if step is None else step, -self.goal, False, False, {}
+
+    return Shows
+
+
 @pytest.mark.parametrize(
     ("space", "value", "flat"),
     [
@@ -503,17 +517,7 @@ def test_errors_of_its_own_keep_their_kind_and_get_a_note() -> None:
     ],
 )
 def test_observations_become_vectors(space: Any, value: Any, flat: list[float]) -> None:
-    class Shows(Point):
-        observation_space = space
-
-        def reset(self, *, seed: int | None = None, options: Any = None) -> Any:
-            super().reset(seed=seed)
-            return value, {}
-
-        def step(self, action: Any) -> Any:
-            return value, -self.goal, False, False, {}
-
-    batch = episodes(family(Shows))
+    batch = episodes(family(shows(space, value)))
     assert batch.observations.shape[-1] == len(flat)
     assert batch.observations.eq(torch.tensor(flat)).all()
 

@@ -18,23 +18,9 @@ from metarl_lite.tasks.gym_rehearsal import REHEARSED
 from metarl_lite.types import Rollout
 
 from .own import variant
-from .test_gym_door import INF, PLAYS, Point, episodes, family, giving
+from .test_gym_door import INF, PLAYS, Point, episodes, family, giving, shows
 
 SAID = r"the environment point gave {} as number {} of an observation to task 0 in episode 0 {}, and its .* says {}\. "
-
-
-def shows(space: Any, value: Any, step: Any = None) -> Any:
-    class Shows(Point):
-        observation_space = space
-
-        def reset(self, *, seed: int | None = None, options: Any = None) -> Any:
-            super().reset(seed=seed)
-            return value, {}
-
-        def step(self, action: Any) -> Any:
-            return value if step is None else step, -self.goal, False, False, {}
-
-    return Shows
 
 
 @pytest.mark.parametrize("play", PLAYS)
