@@ -15,9 +15,11 @@ from torch.distributions import Categorical
 
 from metarl_lite.algorithms.actor_critic import judge, trial_loss, with_trial_advantages
 from metarl_lite.algorithms.configs import RL2Config
+from metarl_lite.evaluate.beliefs import posterior_means
 from metarl_lite.oracles.bandits import play, random_arm
 from metarl_lite.oracles.bayes import bayes_optimal, bayes_optimal_value
 from metarl_lite.policies.gru import GRUPolicy
+from metarl_lite.records.actors import actor
 from metarl_lite.returns import compared, gae, trial_gae
 from metarl_lite.rng import generator, normal, uniform
 from metarl_lite.rollout import trial
@@ -400,3 +402,17 @@ def test_text_asking_first_costs_what_the_other_arms_pay_more() -> None:
         arms.append(reward.mean().item())
     assert arms[10] == pytest.approx(0.55)
     assert arms[:10] == pytest.approx([1.4] * 10)
+
+
+def test_text_most_pulls_of_a_lower_mean_go_to_an_arm_that_is_less_known() -> None:
+    """In a hundred pulls of five arms; "less known": pulled less often so far than the arm of the best mean."""
+    arms, agent = BernoulliBandit(5, horizon=1), actor("bandit-k5-n100")
+    assert isinstance(agent, GRUPolicy)
+    batch = trial(arms, agent, agent.params(), arms.sample(1500, generator(30)), 100, generator(31))
+    mean, chosen = posterior_means(batch, 5), batch.actions.flatten(1).unsqueeze(-1)
+    did = torch.nn.functional.one_hot(chosen.squeeze(-1), 5)
+    pulls, best = did.cumsum(1) - did, mean.argmax(-1, keepdim=True)
+    lower = mean.gather(2, best) - mean.gather(2, chosen) > 1e-6
+    known_less = pulls.gather(2, chosen) < pulls.gather(2, best)
+    assert round(lower.double().sum(1).mean().item()) == 6
+    assert (lower & known_less).sum() > lower.sum() / 2
