@@ -83,7 +83,7 @@ def test_what_ending_by_luck_is_worth() -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("seed", [0, 1])
+@pytest.mark.parametrize("seed", [0, 1, 2])
 def test_the_shortest_poles_want_training_and_not_draws(seed: int) -> None:
     """A pole of 0.1 m after 60 iterations and 240, with lengths drawn evenly, and evenly on a logarithmic scale."""
 
@@ -105,8 +105,9 @@ def test_the_shortest_poles_want_training_and_not_draws(seed: int) -> None:
         return earned[0].item(), earned[1:].min().item()
 
     ranges = {"length": (0.1, 3.0)}
-    assert trained(Even(ranges=ranges), 60)[0] < 140
-    assert trained(CartPoleTasks(ranges=ranges), 240)[0] > 145
-    shortest, others = trained(Even(ranges=ranges), 240)
-    assert shortest > 170
-    assert others > 190
+    even, other = Even(ranges=ranges), CartPoleTasks(ranges=ranges)
+    (start, others), (more, _), (longer, _) = trained(other, 60), trained(even, 60), trained(other, 240)
+    assert more - start < (longer - start) / 2
+    most, others_then = trained(even, 240)
+    assert most > longer
+    assert others_then >= others

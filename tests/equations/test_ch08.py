@@ -347,3 +347,18 @@ def test_sampled_estimators_have_the_exact_mean_and_deviation(w: float, alpha: f
         assert abs(sample.mean() - exact[name]) < 4 * sample.std() / count**0.5, name
         assert abs(sample.std() / exact.deviation[name] - 1) < 0.02, name
     assert abs(samples["plain"].mean() - exact.exact_sampled) > 20 * samples["plain"].std() / count**0.5
+
+
+def test_text_more_pulls_lift_the_objective_around_the_peaks_and_lower_it_far_from_them() -> None:
+    """Chapter 8's figure of both objectives, at its share of 0.7 and its inner rate of 8."""
+
+    def objectives(theta: float) -> list[float]:
+        found = [one_parameter_meta_gradient(theta, 0.7, 8.0, pulls) for pulls in (1, 5, 50)]
+        return [each.objective for each in found] + [found[0].objective_expected]
+
+    for theta in (0.0, 0.5, 1.0):
+        one, five, fifty, expected = objectives(theta)
+        assert one < five < fifty < expected
+    for theta in (-3.0, 3.0):
+        one, five, fifty, expected = objectives(theta)
+        assert one > five > fifty > expected
