@@ -40,7 +40,7 @@ def save(params: Params, path: str | os.PathLike[str]) -> None:
     write_atomically(path, content)
 
 
-#: What a safetensors file has under this name is no tensor.
+# What a safetensors file has under this name is no tensor.
 RESERVED = "__metadata__"
 
 

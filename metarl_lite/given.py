@@ -161,7 +161,7 @@ def check_takes(name: str, function: Any, takes: list[str]) -> None:
     except ValueError:  # of a function in C that does not say what it takes
         return
     except TypeError as error:
-        raise ValueError(f"{called}: {error}.") from None
+        raise ValueError(f"{called}: {error}. Let it take these.") from None
     order = list(own.parameters)[: len(takes)]
     if order != takes and sorted(order) == sorted(takes):
         raise ValueError(

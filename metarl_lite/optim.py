@@ -23,7 +23,7 @@ forward: Any = forward_ad  # which has no types
 Product = Callable[[Tensor], Tensor]
 
 
-#: What a product gives, for a message.
+# What a product gives, for a message.
 VECTOR = "a vector as long as the one that it is given."
 
 

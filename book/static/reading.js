@@ -11,7 +11,7 @@ function read() {
   var card = null, shownFor = null, timer = 0;
 
   function cardOf(target) {
-    var link = target.closest ? target.closest("a[href]") : null;
+    var link = target.closest ? target.closest("a[href]:not(.equation-number)") : null; // that one leads to where it stands
     return link && article.contains(link) && Object.hasOwn(cards, link.getAttribute("href")) ? link : null;
   }
 

@@ -52,6 +52,13 @@ const BookSearch = (() => {
     return { one, parts, each, whole };
   }
 
+  // A section that knows all words says more than one that repeats a few of them; a term of that very name says most.
+  function inPart(q, words, rare) {
+    const known = q.each.filter((amount) => amount > 0).length / words.length;
+    const named = q.entry.headingTerms.join(" ") === words.join(" ") ? HEADING : 1;
+    return named * known ** 2 * (q.each.reduce((sum, amount, i) => sum + rare[i] * Math.sqrt(amount), 0) + 2 * Math.sqrt(q.whole));
+  }
+
   function rank(query) {
     if (!prepared) prepare(BOOK_INDEX);
     const all = terms(query), words = all.length ? all : split(query).map(stem);
@@ -61,8 +68,7 @@ const BookSearch = (() => {
       const known = p.each.filter((amount) => amount > 0).length / words.length;
       const sum = p.each.reduce((total, amount, i) => total + rare[i] * near(amount), 0);
       p.score = known ** 2 * (sum + PHRASE * near(p.whole)) * (p.one.names.length ? REFERENCE : ASIDE[p.one.name] || 1);
-      p.parts = p.parts.map((q) => ({ ...q, score: q.each.reduce((t, amount, i) => t + rare[i] * Math.sqrt(amount), 0) + 2 * Math.sqrt(q.whole) }))
-        .filter((q) => q.score > 0).sort((a, b) => b.score - a.score);
+      p.parts = p.parts.map((q) => ({ ...q, score: inPart(q, words, rare) })).filter((q) => q.score > 0).sort((a, b) => b.score - a.score);
     }
     const pages = found.filter((p) => p.score > 0).sort((a, b) => b.score - a.score);
     return { words, pages: pages.filter((p) => p.score > pages[0].score / 12), ...names(query, words) };
@@ -91,9 +97,12 @@ const BookSearch = (() => {
   }
   const link = (name, anchor, text) => element("a", text, { href: `${root}${name}.html${anchor ? `#${anchor}` : ""}` });
 
-  // The sentence around the first word that was asked for, that word marked.
+  // Some 200 letters that hold as many of the words as any others do, those words marked.
   function excerpt(text, words) {
-    const spans = [...text.matchAll(/[\p{L}\p{N}_²]+/gu)], hit = spans.find((span) => words.includes(terms(span[0])[0]));
+    const spans = [...text.matchAll(/[\p{L}\p{N}_²]+/gu)].map((span) => ({ index: span.index, word: terms(span[0])[0] }));
+    const hits = spans.filter((span) => words.includes(span.word));
+    const held = (first) => new Set(hits.filter((span) => span.index >= first.index && span.index < first.index + 140).map((span) => span.word)).size;
+    const hit = hits.reduce((best, span) => (best && held(best) >= held(span) ? best : span), undefined);
     const from = hit ? Math.max(0, text.lastIndexOf(" ", Math.max(0, hit.index - 70))) : 0, shown = text.slice(from, from + 220);
     const made = element("p", "", { className: "search-excerpt" });
     made.append(from ? "… " : "");

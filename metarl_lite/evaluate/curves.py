@@ -137,7 +137,7 @@ def trial_returns(
     return torch.cat(scores)
 
 
-#: What a score is, for a message.
+# What a score is, for a message.
 WANTED = (
     "one number for each task and each of its episodes; means over tasks are taken "
     "afterwards, of what trial_returns gives."

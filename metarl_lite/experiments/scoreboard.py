@@ -54,7 +54,7 @@ class Entry:
     seeds: int = 1
 
 
-#: Why a cell is empty.
+# Why a cell is empty.
 ELSEWHERE = "a rule for other tasks than this one"
 UNKNOWN = "the Bayes optimum of random MDPs is not known"
 ONE_EPISODE = "a session is one episode, and a gradient step comes after one"

@@ -205,7 +205,7 @@ def kin(params: Params, kind: type[Policy]) -> str:
     return ""
 
 
-#: A parameter that tells whose it is; a belief's are a GRU's and others.
+# A parameter that tells whose it is; a belief's are a GRU's and others.
 OWNERS = {"trunk_w": "BeliefPolicy", "actor_gru_in": "GRUPolicy", "w0": "MLPPolicy"}
 
 

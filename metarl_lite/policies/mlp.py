@@ -165,10 +165,11 @@ class MLPPolicy(Policy):
                     f"this policy has no parameter {name!r}, but "
                     f"{', '.join(map(repr, self._params))}."
                 )
-            if p.ndim != self._params[name].ndim + 1:
+            wanted = "N", *self._params[name].shape
+            if p.ndim != len(wanted):
                 raise ValueError(
                     f"parameter {name!r} has shape {tuple(p.shape)}, but one set for "
-                    f"each task was expected, {('N', *self._params[name].shape)}: pass "
+                    f"each task was expected, [{', '.join(map(str, wanted))}]: pass "
                     "tile(params, num_tasks)."
                 )
         return len(p)

@@ -17,7 +17,7 @@ from torch import Tensor
 #: Zero and slope of a wrapper that multiplies and adds.
 Line = tuple[Tensor, Tensor]
 
-#: Of the wrappers of observations those that keep the numbers, or show them later.
+# Of the wrappers of observations those that keep the numbers, or show them later.
 HARMLESS = (
     wrappers.DelayObservation,
     wrappers.DtypeObservation,

@@ -244,7 +244,7 @@ def check_like(kind: type, needs: str, **values: object) -> None:
             check_kind(kind, **{name: value})
 
 
-#: What a signature calls `*args` and `**options`.
+# What a signature calls `*args` and `**options`.
 REST = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
 
 
@@ -272,13 +272,13 @@ def blame_options(
         )
 
 
-#: Who takes what another function was given.
+# Who takes what another function was given.
 INSTEAD = {
     "GRUPolicy": "; for a GRUPolicy there are rl2, trial and trial_returns",
     "MLPPolicy": "; for an MLPPolicy there are maml, rollout and adaptation_curve",
     "Generator": "; a generator is passed as gen",
 }
-#: What makes an instance, where it is not the class itself.
+# What makes an instance, where it is not the class itself.
 MAKES = {
     "TaskDistribution": "make_tasks(name)",
     "Noise": "draw_noise(tasks, policy, num_tasks, episodes, gen)",

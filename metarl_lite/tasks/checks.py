@@ -13,10 +13,10 @@ from .base import TaskDistribution, check_like, index_task
 from .door import check_batch
 from .finite import FiniteTasks, is_pure
 from .gym_env import spaces
-from .promises import Asked, check_members, check_signatures
+from .promises import TRIED, Asked, check_members, check_signatures
 
 DRAWN = 32  # tasks in a draw, so that two kinds of them are as good as never alike
-TRIED = 256  # tasks that are played next to each other
+NEXT = 256  # tasks that are played next to each other
 KEPT = 2**22  # numbers of their observations
 
 
@@ -49,10 +49,10 @@ def check_family(tasks: TaskDistribution, seed: int = 0) -> None:
     tasks.check_task(tasks.default_task())
     spaces(tasks)
     if is_pure(tasks):
-        pair = tasks.sample(2, generator(seed))
-        spread = {name: leaf.unsqueeze(1) for name, leaf in pair.items()}
-        for task, lead in ((tasks.default_task(), ()), (pair, (2,)), (spread, (2, 3))):
-            _check_types(tasks, task, lead, seed)
+        some = tasks.sample(TRIED[0], generator(seed))
+        spread = {name: leaf.unsqueeze(1) for name, leaf in some.items()}
+        for k, task in enumerate((tasks.default_task(), some, spread)):
+            _check_types(tasks, task, TRIED[:k], seed)
     together = _play(tasks, 4, seed)
     if is_pure(tasks):
         _check_bounds(tasks, together["observe"])
@@ -127,7 +127,7 @@ def _check_types(
 
 def _tell_alike(tasks: TaskDistribution, seed: int) -> None:
     """Warns where it makes no difference which task is played, all else being the same."""
-    gen, count = generator(seed), max(4, min(TRIED, KEPT // tasks.observation_size))
+    gen, count = generator(seed), max(4, min(NEXT, KEPT // tasks.observation_size))
     task = tasks.sample(count, gen)
     # each row has its neighbour's task instead, at the same place of the batch
     other = {name: leaf.roll(1, 0) for name, leaf in task.items()}

@@ -19,7 +19,7 @@ from ..rng import generator
 from ..types import Diverged, Task
 from .base import TaskDistribution, index_task
 from .finite import FiniteTasks, is_pure
-from .promises import Asked, Habits, check_members, check_signatures
+from .promises import TRIED, Asked, Habits, check_members, check_signatures
 
 # Families that were met before, by identity and the number of leading dimensions.
 _met: dict[tuple[int, int], tuple[weakref.ref[TaskDistribution], Habits]] = {}
@@ -57,15 +57,17 @@ def admit(
 
 
 def _habits(tasks: TaskDistribution, task: Task, dimensions: int) -> Habits:
-    """Tries a family on two tasks and three episodes, as far as there are such dimensions."""
+    """Tries a family on the first and the last task, again and again, as far as there are such dimensions."""
     if not is_pure(tasks):
         return {}  # it holds state, and looks itself at what comes in
     with torch.inference_mode(False), torch.no_grad():
-        lead = (2, 3)[:dimensions]
+        lead = TRIED[:dimensions]
         if lead:
-            task = index_task(task, [0, -1])
+            task = index_task(task, [-(n % 2) for n in range(lead[0])])
             alone = (1,) * (dimensions - 1)
-            task = {k: v.reshape(2, *alone, *v.shape[1:]) for k, v in task.items()}
+            task = {
+                k: v.reshape(lead[0], *alone, *v.shape[1:]) for k, v in task.items()
+            }
         device = next((v.device for v in task.values()), torch.device("cpu"))
         return Asked(tasks, task, lead).habits(generator(0, device))
 
@@ -119,8 +121,8 @@ def check_actions(tasks: TaskDistribution, actions: Any, lead: tuple[int, ...]) 
     )
 
 
-#: Types of tensors that can be discrete actions; an index of bytes or truth values
-#: would be a mask.
+# Types of tensors that can be discrete actions; an index of bytes or truth values
+# would be a mask.
 INTEGERS = (torch.int64, torch.int32, torch.int16, torch.int8)
 
 
@@ -140,7 +142,7 @@ def check_choices(tasks: TaskDistribution, actions: Tensor, alive: Tensor) -> No
         )
 
 
-#: The dimensions of a batch, for messages.
+# The dimensions of a batch, for messages.
 PLACES = ("task", "episode", "step")
 
 

@@ -70,7 +70,8 @@ def _misfit(
     trailing = tuple(shapes[leaf])
     if num_tasks is not None and _all_have(shapes, task):
         return (
-            f": this is one task, and a batch of them is needed, {('N', *trailing)}. "
+            f": this is one task, and a batch of them is needed, "
+            f"[{', '.join(map(str, ('N', *trailing)))}]. "
             "Add a leading dimension: {name: leaf.unsqueeze(0) for name, leaf in "
             "task.items()}."
         )

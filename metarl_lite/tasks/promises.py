@@ -16,6 +16,10 @@ from ..given import check_takes, integer, is_float, real
 from ..types import Task
 from .base import TaskDistribution
 
+# Tasks, and episodes of each, with which a family is tried: numbers that a state's
+# size seldom is.
+TRIED = (5, 3)
+
 #: What a family gives in another type than promised, and harmlessly: the right one.
 Habits = dict[str, torch.dtype]
 
@@ -50,7 +54,7 @@ def _are_shapes(value: Any) -> bool:
 COUNT = ("a positive integer", lambda value: _whole(value, 1))
 SIZE = ("an integer, at least 0,", lambda value: _whole(value, 0))
 FLAG = ("True or False", lambda value: isinstance(value, bool | np.bool_))
-#: Of each member what it must be, in words and as a test.
+# Of each member what it must be, in words and as a test.
 MEMBERS: dict[str, tuple[str, Callable[[Any], bool]]] = {
     "name": ("a text", lambda value: isinstance(value, str)),
     "observation_size": COUNT,
@@ -177,12 +181,14 @@ class Asked:
             )
         given = tuple(value.shape)
         if (given[: len(shape)] if more else given) != shape:
-            for_what = ("one episode", "2 tasks", "2 tasks with 3 episodes each")
+            tasks, episodes = TRIED
+            tried = ("one episode", f"{tasks} tasks")[min(1, len(self.lead))]
+            each = f" with {episodes} episodes each" * (len(self.lead) > 1)
             raise ValueError(
-                f"{self.kind}.{name} gives {what} of shape {given} for "
-                f"{for_what[len(self.lead)]}, where {shape}{' and more' * more} was "
-                "expected: every method works on trailing dimensions, and keeps the "
-                "leading ones of its noise."
+                f"{self.kind}.{name} gives {what} of shape {given}, tried on "
+                f"{tried}{each}, where {shape}{' and more' * more} was expected: every "
+                "method works on trailing dimensions, and keeps the leading ones of "
+                "its noise."
             )
 
     def twice(self, name: str, *rest: Tensor) -> Any:

@@ -32,7 +32,8 @@ $$ x = \begin{cases} 1 & a \\ 2 & b \end{cases} . \tag{6.1} $$
 $$ y = 2 $$
 
 **Predict before you run.** What will it be?"""
-ANSWER = "It was two. And it stays so.\n\nThe next paragraph is open."
+ANSWER = "It was\n\n<!-- eq: third -->\n$$ z = 2 , \\tag{6.9} $$\n\nand stays so.\n\nThe next paragraph is open."
+ASKS = "show_source(generator)\nx = 1 + 1\n# ten seeds gave a lot\nassert x == 2\ny = x\nprint('two')"
 SECOND = "# 6. A small chapter, part 2\n\n<!-- caption: What is\nasked for. -->"
 GLOSSARY = """# Glossary
 
@@ -102,7 +103,7 @@ def book(root: Path) -> None:
         code(SETUP, tags=("setup",)),
         code("#@title Imports\nfrom metarl_lite import generator, show_source", tags=("imports",)),
         markdown(CLAIM),
-        code("show_source(generator)", shown("metarl_lite.rng.generator"), said("two\n")),
+        code(ASKS, shown("metarl_lite.rng.generator"), said("two\n")),
         code("#@title A line\nplot()", figure("A line. It rises.", "red"), tags=("hide-input",)),
         markdown(ANSWER),
         code("film()", player("Left: a film &amp; more. Right: another. Both end.")),
@@ -210,12 +211,12 @@ def test_figures_are_numbered_through_the_chapter(article: Any) -> None:
 
 
 def test_a_tagged_equation_has_one_number_and_an_anchor(article: Any) -> None:
-    (box,) = article("06_small").select(".numbered-equation")
+    box, _ = article("06_small").select(".numbered-equation")
     assert box["id"] == "equation-6-1"
     assert box.get_text().count("6.1") == 1
     assert r"\tag" not in box.get_text()
     assert box.select_one("a.equation-number")["href"] == "#equation-6-1"
-    assert len(article("06_small").select("div.math")) == 2
+    assert len(article("06_small").select("div.math")) == 3
 
 
 def test_setup_imports_and_drawing_are_folded(article: Any) -> None:
@@ -236,8 +237,13 @@ def test_the_answer_to_a_prediction_lies_under_a_veil(article: Any) -> None:
     veils = article("06_small").select("details.veil")
     assert [veil["data-prediction"] for veil in veils] == ["1", "1", "1"]
     assert "two" in veils[0].get_text()
+    opened = article("06_small").select_one("div.cell:has(details.veil) > div.cell_input").get_text()
+    assert "x = 1 + 1" in opened
+    assert not {"seeds", "assert"} & set(opened.split()), "lines that answer lie below"
+    assert "ten seeds gave a lot\nassert x == 2\ny = x\nprint" in veils[0].get_text()
     assert veils[1].select_one("figure#figure-6-1")
-    assert "It was two." in veils[2].get_text()
+    assert veils[2].get_text().split()[-3:] == ["and", "stays", "so."], "the whole sentence"
+    assert veils[2].select_one("#equation-6-9")
     assert not [veil for veil in veils if "next paragraph" in veil.get_text() or veil.select("#figure-6-2")]
     assert "show_source" not in veils[0].get_text(), "the code stays in view"
 

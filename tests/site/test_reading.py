@@ -258,7 +258,7 @@ def test_nothing_is_veiled_in_print(chapter: Page) -> None:
     assert chapter.locator("details.veil[open]").count() == 0
     chapter.emulate_media(media="print")
     assert chapter.locator("details.veil figure").first.is_visible()
-    assert not chapter.locator("details.veil summary").first.is_visible()
+    assert not chapter.locator(":is(details.veil, details.code-fold) > summary").first.is_visible()
     chapter.emulate_media(media="screen")
 
 

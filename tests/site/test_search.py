@@ -57,6 +57,14 @@ def test_the_right_page_comes_first(query: str, tab: Page) -> None:
     assert any(name.startswith(wanted) for wanted in FIRST[query].split()), found[:4]
 
 
+def test_the_section_that_knows_all_words_stands_for_its_page(tab: Page, address: str) -> None:
+    tab.goto(f"{address}/search.html?q=eleven+arms")
+    said = tab.eval_on_selector_all(".search-excerpt", "found => found.map(e => e.textContent.toLowerCase())")
+    assert all("arm" in text and "eleven" in text for text in said[:1]), said[0]
+    first = "query => BookSearch.rank(query).pages.find(p => p.one.name === 'glossary').parts[0].entry.heading"
+    assert tab.evaluate(first, "belief") == "Belief"
+
+
 def test_names_come_first_only_where_they_are_spelled(tab: Page) -> None:
     exact = "query => BookSearch.rank(query).exact.map(e => e.anchor)"
     assert tab.evaluate(exact, "discounted_returns") == ["metarl_lite.returns.discounted_returns"]

@@ -232,7 +232,7 @@ def test_a_single_task_is_told_from_many_wherever_it_is_given() -> None:
         lambda: trial_returns(tasks, memory, one, 2, generator(0)),
         lambda: FiniteTasks(tasks, one),
     ):
-        with pytest.raises(ValueError, match=r"has shape \(2,\): this is one task, .* \('N', 2\)\. Add a leading dim"):
+        with pytest.raises(ValueError, match=r"has shape \(2,\): this is one task, .* \[N, 2\]\. Add a leading dim"):
             use()
 
 

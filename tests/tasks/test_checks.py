@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from metarl_lite.rng import generator
-from metarl_lite.tasks import FiniteTasks, GridGoal, GymTasks, check_family
+from metarl_lite.tasks import FiniteTasks, GridGoal, GymTasks, PointGoal, check_family
 from metarl_lite.types import Task
 
 from .families import SMALL
@@ -84,7 +84,7 @@ BROKEN: dict[str, tuple[dict[str, Any], str]] = {
     "rows that depend on each other": ({"step": leaning}, r"step \(reward\) gives a task something else alone"),
     "batches alone": (
         {"observe": lambda self, task, state: torch.zeros(2, 3, 2) if state.ndim == 3 else torch.zeros(2)},
-        r"observe gives an observation of shape \(2,\) for 2 tasks",
+        r"observe gives an observation of shape \(2,\), tried on 5 tasks",
     ),
 }
 
@@ -94,6 +94,15 @@ def test_each_broken_promise_is_named(what: str) -> None:
     members, message = BROKEN[what]
     with pytest.raises(ValueError, match=message):
         check_family(variant(**members)())
+
+
+def test_a_start_as_long_as_two_tasks_are_many_is_blamed_on_reset() -> None:
+    class Alone(PointGoal):
+        def reset(self, task: Task, noise: Tensor) -> Tensor:
+            return torch.zeros(2)  # where [..., 2] is needed
+
+    with pytest.raises(ValueError, match=r"Alone\.reset gives a state of shape \(2,\), tried on 5 tasks"):
+        check_family(Alone())
 
 
 @pytest.mark.parametrize(

@@ -82,9 +82,9 @@ def _nested(got: Any, expected: Any, tolerance: float, where: str, parts: tuple[
             return _wrong_form(got, expected, where)
         pairs = {f"entry {key!r} of {where}": (got[key], expected[key]) for key in expected}
     else:
-        got = list(got) if isinstance(got, (Tensor, np.ndarray)) and got.ndim else got
+        given, got = got, list(got) if isinstance(got, (Tensor, np.ndarray)) and got.ndim else got
         if not isinstance(got, (tuple, list)) or len(got) != len(expected):
-            kind, sentence = _wrong_form(got, expected, where)
+            kind, sentence = _wrong_form(given, expected, where)
             asked = f" Asked for are {', '.join(parts[:-1])} and {parts[-1]}." if parts else ""
             return kind, sentence + asked
         names = parts or [f"part {place} of {where}" for place in range(1, len(expected) + 1)]

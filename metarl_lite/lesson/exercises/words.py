@@ -100,7 +100,7 @@ def _argument(value: Any) -> str:
     return brief(value) if plain or is_number(value) else ""
 
 
-#: What an error of torch or of Python usually means here, by words of its message.
+# What an error of torch or of Python usually means here, by words of its message.
 ADVICE = {
     "leaf Variable that requires grad": "This writes into an argument. Make a new tensor: new = old - ...",
     "sequence by non-int": "`torch.autograd.grad` returns a tuple; take the tensor out of it: (slope,) = ...",
