@@ -31,10 +31,13 @@ def module_name(path_parts: tuple[str, ...]) -> str:
 MODULES = {module_name(path.relative_to(ROOT).parts): path for path in PACKAGE.rglob("*.py")}
 
 
-def listed() -> list[str]:
-    """The modules of the reference, in the order of its pages."""
-    rooms = [ROOT / f"{page}.md" for page in contents.pages() if page.startswith("book/api/")]
-    return [name for room in rooms for name in re.findall(r"automodule:: (\S+)", room.read_text(encoding="utf-8"))]
+ROOMS = [page for page in contents.pages() if page.startswith("book/api/")]
+
+
+def listed() -> list[tuple[str, int]]:
+    """The modules of the reference, each with the place of its page."""
+    texts = [(ROOT / f"{page}.md").read_text(encoding="utf-8") for page in ROOMS]
+    return [(name, place) for place, text in enumerate(texts) for name in re.findall(r"automodule:: (\S+)", text)]
 
 
 def test_every_page_is_in_the_contents() -> None:
@@ -48,19 +51,21 @@ def test_every_page_is_in_the_contents() -> None:
 
 def test_reference_names_every_module_once() -> None:
     expected = {name for name in MODULES if not NOT_LISTED.fullmatch(name)}
-    assert set(listed()) == expected
-    assert len(listed()) == len(expected)
+    names = [name for name, _ in listed()]
+    assert set(names) == expected
+    assert len(names) == len(expected)
 
 
 def test_the_first_page_of_the_reference_has_the_names_of_every_room() -> None:
-    rooms = [Path(page).name for page in contents.pages() if page.startswith("book/api/")]
+    rooms = [Path(page).name for page in ROOMS]
     text = (BOOK / "api.md").read_text(encoding="utf-8")
     assert re.findall(r"<!-- names of (?!the front)(\w+) -->", text) == rooms
     assert re.findall(r"^## \[.+\]\(api/(\w+)\.md\)$", text, re.MULTILINE) == rooms
 
 
-def test_reference_lists_a_module_after_those_that_it_imports() -> None:
-    order = {name: place for place, name in enumerate(listed())}
+def test_reference_lists_a_room_after_those_that_it_imports() -> None:
+    """Within a room what a reader types comes first, and what looks at it after that."""
+    order = dict(listed())
     wrong = []
     for name in order:
         package = name.split(".")[:-1]
