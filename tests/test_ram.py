@@ -58,6 +58,7 @@ def group(folder: str, **files: str) -> dict[str, str]:
 def told(monkeypatch: pytest.MonkeyPatch, files: dict[str, str]) -> None:
     """A machine of which just these files can be read."""
     monkeypatch.setattr(ram, "_read", lambda path: files.get(path, ""))
+    monkeypatch.setattr(ram, "_freed", lambda: 0)  # whatever the tests before have left behind
 
 
 def test_what_does_not_fit_is_refused_with_both_numbers_and_a_remedy(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -12,11 +12,13 @@
     box.classList.toggle("mrl-scrolls", hidden > 1);
     box.dataset.more = more.join(" ");
     if (!box.matches("div.math, dt.sig")) return; // the theme looks after the others
+    if (hidden > 1) box.tabIndex = 0;
+    else box.removeAttribute("tabindex");
+    if (!box.matches("div.math")) return; // a term of a list with another role would be none
     if (hidden > 1) {
-      box.tabIndex = 0;
       box.setAttribute("role", "group");
-      box.setAttribute("aria-label", box.matches("dt") ? "Signature, scrolls sideways" : "Equation, scrolls sideways");
-    } else for (const name of ["tabindex", "role", "aria-label"]) box.removeAttribute(name);
+      box.setAttribute("aria-label", "Equation, scrolls sideways");
+    } else for (const name of ["role", "aria-label"]) box.removeAttribute(name);
   }
 
   // A formula within a line is set smaller where it is wider than the line: it cannot be broken.
@@ -39,9 +41,13 @@
       if (article.contentRect.width !== width) fitAll();
       width = article.contentRect.width;
     }).observe(document.querySelector(".bd-article"));
-    document.addEventListener("toggle", fitAll, true); // what was folded had no width
-    fitAll();
-    document.querySelectorAll(WIDE).forEach(mark);
+    const markAll = () => document.querySelectorAll(WIDE).forEach(mark);
+    // What was folded had no width, and a font that comes late makes a formula wider, though not its box.
+    for (const again of [fitAll, markAll]) {
+      document.addEventListener("toggle", again, true);
+      document.fonts.addEventListener("loadingdone", again);
+      again();
+    }
   }
 
   // On paper nothing scrolls and nothing is dark: an equation that is wider than the page is set smaller.

@@ -61,6 +61,7 @@ def settle(page: Page) -> None:
             if (window.MathJax && MathJax.startup) await MathJax.startup.promise;
             await document.fonts.ready;
             await Promise.all([...document.images].map(i => i.decode().catch(() => null)));
+            await new Promise(drawn => requestAnimationFrame(() => requestAnimationFrame(drawn)));
         }"""
     )
 

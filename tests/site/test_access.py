@@ -35,6 +35,13 @@ def test_nobody_is_kept_out(name: str, page: Page, address: str, axe: str) -> No
     assert not checks.barriers(page, axe)
 
 
+def test_a_reference_on_a_phone_keeps_nobody_out(page: Page, address: str, axe: str) -> None:
+    """Its signatures scroll there, and are terms of a list."""
+    opened(page, f"{address}/book/api/oracles.html", WIDTHS["phone"])
+    assert page.locator("dt.sig.mrl-scrolls").count() > 0
+    assert not checks.barriers(page, axe)
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("theme", ["light", "dark"])
 @pytest.mark.parametrize("width", WIDTHS.values(), ids=WIDTHS)
