@@ -136,7 +136,7 @@ def _check_memory(policy: GRUPolicy, config: RL2Config, length: int) -> None:
     numbers = at_once * policy.numbers_of_a_step
     if ppo:  # and before its steps a pass over all trials, which leaves no gates
         numbers += trials * (
-            2 * policy.input_size + (7 if policy.separate else 5) * policy.hidden
+            2 * policy.input_size + (7 if policy.separate else 4) * policy.hidden
         )
     check_memory(
         policy.dtype.itemsize * length * numbers,
