@@ -7,6 +7,13 @@ from .algorithms.rl2 import rl2
 from .checkpoint import load, save
 from .evaluate.curves import adaptation_curve, trial_returns
 from .evaluate.intervals import bootstrap_interval, iqm, t_interval
+from .evaluate.learners import (
+    fixed_learner,
+    gradient_learner,
+    memory_learner,
+    oracle_learner,
+    returns_by_episode,
+)
 from .lesson.check import check
 from .lesson.show import show_diff, show_source, show_table
 from .losses import policy_gradient
@@ -68,18 +75,23 @@ __all__ = [
     "check_family",
     "discounted_returns",
     "draw_noise",
+    "fixed_learner",
     "gae",
     "generator",
+    "gradient_learner",
     "inner_loop",
     "iqm",
     "linear_baseline",
     "load",
     "make_tasks",
     "maml",
+    "memory_learner",
     "meta_gradient",
+    "oracle_learner",
     "player",
     "policy_gradient",
     "recorded",
+    "returns_by_episode",
     "rl2",
     "rollout",
     "save",

@@ -29,8 +29,8 @@ class Noise:
     step: Tensor  # [N, E, T, Z] uniform, for the dynamics
     action: Tensor  # [N, E, T, A] for the policy
 
-    def __getitem__(self, index: slice) -> Noise:
-        """The noise of some of the tasks."""
+    def __getitem__(self, index: slice | tuple[slice, slice]) -> Noise:
+        """The noise of some of the tasks, or of some tasks and some of their episodes."""
         return Noise(self.reset[index], self.step[index], self.action[index])
 
 

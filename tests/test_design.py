@@ -28,7 +28,7 @@ FLOORS = [
     "returns rollout losses optim",
     "checkpoint state training",
     "algorithms: configs footprint checks inner relatives outer maml actor_critic rl2",
-    "evaluate: curves intervals beliefs two_step probe",
+    "evaluate: curves learners intervals beliefs two_step probe",
     "records: results actors published",
     "experiments: base maml initialisations rl2 rl2_mdps columns contenders scoreboard",
     "lesson: page show plot.style plot.charts plot.beliefs plot.memory plot.trials plot.probe plot "
