@@ -25,7 +25,7 @@ from ..tasks.base import TaskDistribution, check_kind, index_task
 from ..types import Task
 from .curves import count_tasks, trial_returns
 
-#: `learner(tasks, task, episodes, gen)`: K episodes of every task, their returns `[N, K]`.
+#: `learner(tasks, task, episodes, gen)`: the returns of K episodes of every task.
 Learner = Callable[[TaskDistribution, Task, int, torch.Generator], Tensor]
 
 WANTED = (

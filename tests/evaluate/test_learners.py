@@ -164,6 +164,7 @@ def test_environments_of_gymnasium_come_in() -> None:
         lambda: gymnasium.make("CartPole-v1", max_episode_steps=10),
         lambda env, task: setattr(env.unwrapped, "length", task["length"]),
         lambda count, gen: {"length": 0.3 + torch.rand(count, generator=gen)},
+        {"length": torch.tensor(0.5)},
         horizon=10,
     )
     policy, memory = a_policy(tasks), a_policy(tasks, GRUPolicy)
