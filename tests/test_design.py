@@ -30,7 +30,7 @@ FLOORS = [
     "algorithms: configs footprint checks inner relatives outer maml actor_critic rl2",
     "evaluate: curves learners intervals beliefs two_step probe",
     "records: results actors published",
-    "experiments: base maml initialisations rl2 rl2_mdps columns contenders scoreboard",
+    "experiments: base maml initialisations rl2 rl2_mdps columns contenders scoreboard versus",
     "lesson: page show plot.style plot.charts plot.beliefs plot.memory plot.trials plot.probe plot "
     "exercises.words exercises.compare exercises.base exercises.guard exercises.outcome "
     + " ".join(f"exercises.{path.stem}" for path in sorted((PACKAGE / "lesson/exercises").glob("ch*.py")))

@@ -150,3 +150,22 @@ class GridGoal(TaskDistribution):
                 f"{self.default_task()['goal'].tolist()}, or make the grid greater by "
                 "size=."
             )
+
+
+class WarmGrid(GridGoal):
+    r"""`GridGoal` with a reward in every step: how near the goal is, in steps of the grid.
+
+    $$ r_t = -0.1\, \lVert x_{t+1} - g \rVert_1 $$
+
+    The same cells, goals and moves; but where the sparse reward says nothing before the goal is found, each of these
+    says on which side it lies. What differs between the two is what adaptation has to go by.
+    """
+
+    name = "warm-grid"
+
+    def step(
+        self, task: Task, state: Tensor, action: Tensor, noise: Tensor
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        state, reward, ended = super().step(task, state, action, noise)
+        distance = (state - task["goal"]).abs().sum(-1)
+        return state, -0.1 * distance.to(reward.dtype), ended

@@ -9,7 +9,8 @@ import pytest
 import torch
 
 from metarl_lite.rng import generator
-from metarl_lite.tasks import GridGoal, PointGoal
+from metarl_lite.tasks import GridGoal, PointGoal, check_family
+from metarl_lite.tasks.navigation import WarmGrid
 
 NOTHING = torch.zeros(0)
 
@@ -112,3 +113,19 @@ def test_a_goal_that_is_no_cell_is_refused(goal: list[float]) -> None:
         tasks.check_task({"goal": torch.tensor([[3, 3], goal])}, 2)
     for fine in ([0, 0], [4, 4], [3.0, 2.0]):  # the start's corner is a cell, too
         tasks.check_task({"goal": torch.tensor(fine)})
+
+
+def test_the_warm_grid_pays_what_is_missing_to_the_goal_and_moves_as_the_grid_does() -> None:
+    warm, sparse = WarmGrid(dtype=torch.float64), GridGoal(dtype=torch.float64)
+    task = {"goal": torch.tensor([3, 2])}
+    state, none = torch.tensor([0, 0]), torch.zeros(0)
+    for move, distance in ((1, 4), (2, 3), (3, 4), (3, 4), (2, 3), (2, 2), (1, 1), (1, 0), (0, 0), (1, 1)):
+        (after, reward, ended), (expected, _, _) = (
+            t.step(task, state, torch.tensor(move), none) for t in (warm, sparse)
+        )
+        assert torch.equal(after, expected)
+        assert reward.item() == pytest.approx(-0.1 * distance)
+        assert reward.dtype == torch.float64
+        assert not ended
+        state = after
+    check_family(warm)
