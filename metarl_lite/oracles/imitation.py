@@ -170,23 +170,46 @@ def conditioned_error(d: int, n: int, sigma: float) -> float:
 def _pfaffian_pair(few: int, many: int, sigma: float) -> tuple[Tensor, Tensor]:
     r"""de Bruijn's matrix A and its derivative A' for $g(\lambda) = \sigma^2 / (\sigma^2 + \lambda)$.
 
-    With $F_i(\mu)$ the integral of $\lambda^i w$ up to $\mu$, an incomplete gamma function, one integral is left:
-    $A_{ij} = \int \mu^j w\, (2 F_i(\mu) - F_i(\infty))\, d\mu$. Each power is divided by its own integral, which
-    changes no mean. Where m is odd, both matrices get one more row: the integrals of $\lambda^i w$.
+    Any basis of polynomials gives the same mean; Laguerre's, orthogonal under $w$, keep the digits. With
+    $F_i(\mu)$ the integral of $p_i w$ up to $\mu$, one integral is left:
+    $A_{ij} = \int p_j w\, (2 F_i - F_i(\infty))\, d\mu$. Where m is odd, both matrices get one more row: the
+    integrals of $p_i w$.
     """
-    points, weights = _nodes(few, many)
-    shape = (many - few + 1) / 2 + torch.arange(few, dtype=torch.float64)  # [m]
-    log_power = (shape[:, None] - 1) * points.log() - points / 2
-    scale = torch.lgamma(shape) + shape * math.log(2)
-    density = weights * (log_power - scale[:, None]).exp()  # [m, B]
-    signs = 2 * torch.special.gammainc(shape[:, None], points[None] / 2) - 1  # [m, B]
-    g = sigma**2 / (sigma**2 + points)
+    a = (many - few - 1) / 2
+    x, weights = _nodes(few, many)  # halves of eigenvalues
+    weight = (a * x.log() - x - math.lgamma(a + 1)).exp()  # w, of integral 1
+    steps = torch.arange(1, few, dtype=torch.float64)
+    norms = torch.cat([x.new_ones(1), (1 + a / steps).cumprod(0)]).sqrt()[:, None]
+    density = laguerre(few, a, x) / norms * weight * weights  # [m, B]
+    below = x * weight * laguerre(few - 1, a + 1, x) / steps[:, None] / norms[1:]
+    first = 2 * torch.special.gammainc(x.new_tensor(a + 1), x) - 1  # [B]
+    signs = torch.cat([first[None], 2 * below])  # [m, B]
+    g = sigma**2 / (sigma**2 + 2 * x)
     matrix, half = signs @ density.T, signs @ (g * density).T  # [m, m]
     matrix, moved = (matrix - matrix.T) / 2, half - half.T
     if few % 2 == 0:
         return matrix, moved
-    one, mean = torch.ones(few, dtype=torch.float64), (g * density).sum(-1)
-    return _bordered(matrix, one), _bordered(moved, mean)
+    return (
+        _bordered(matrix, density.sum(-1)),
+        _bordered(moved, (g * density).sum(-1)),
+    )
+
+
+def laguerre(count: int, a: float, x: Tensor) -> Tensor:
+    r"""The first polynomials orthogonal under $x^a e^{-x}$, `[count, B]` at points `[B]`.
+
+    $$ (i + 1) L_{i+1} = (2 i + 1 + a - x) L_i - (i + a) L_{i-1}, \qquad L_0 = 1 $$
+
+    $\int_0^x s^a e^{-s} L_i^{(a)}\, ds = x^{a+1} e^{-x} L_{i-1}^{(a+1)}(x) / i$ for i > 0.
+
+    Source: Abramowitz and Stegun (1964), 22.7.12 and 22.11.6.
+    """
+    rows, before = [torch.ones_like(x)], torch.zeros_like(x)
+    for i in range(count - 1):
+        new = ((2 * i + 1 + a - x) * rows[-1] - (i + a) * before) / (i + 1)
+        before = rows[-1]
+        rows.append(new)
+    return torch.stack(rows[:count]) if count else x.new_zeros(0, len(x))
 
 
 def _bordered(matrix: Tensor, column: Tensor) -> Tensor:
@@ -197,12 +220,12 @@ def _bordered(matrix: Tensor, column: Tensor) -> Tensor:
     return torch.cat([upper, lower], 0)
 
 
-def _nodes(few: int, many: int, count: int = 4000) -> tuple[Tensor, Tensor]:
+def _nodes(few: int, many: int, count: int = 10000) -> tuple[Tensor, Tensor]:
     r"""Points and weights for an integral over eigenvalues: the midpoint rule in s, $\lambda = e^s$.
 
     The integrand is smooth in s and vanishes at both ends, so the error falls faster than any power of the distance.
     """
-    high = math.log(8 * (many + few) + 150)
+    high = math.log(4 * (many + few) + 75)
     line = torch.linspace(-90.0, high, count, dtype=torch.float64)
     points = line.exp()
     return points, points * (line[1] - line[0])
