@@ -50,6 +50,7 @@ def step_error(alpha: float, d: int, n: int, sigma: float) -> float:
         raise ValueError(
             f"alpha = {alpha!r}: a finite number is needed, such as alpha=0.5."
         )
+    alpha = real(alpha)
     spread = alpha**2 * (1 + (d + 1) / n) - 2 * alpha + 1
     return d * spread + alpha**2 * sigma**2 * d / n
 
@@ -140,7 +141,8 @@ def conditioned_error(d: int, n: int, sigma: float) -> float:
        = \lvert d - n \rvert^+ + \mathbb E \sum_{i=1}^{m} \frac{\sigma^2}{\sigma^2 + \lambda_i} $$
 
     with m = min(n, d) eigenvalues that are not 0 and d - n that are, where n < d. With M = max(n, d) their density is
-    $\prod_i w(\lambda_i) \prod_{i<j} \lvert \lambda_i - \lambda_j \rvert$, $w(\lambda) = \lambda^{(M-m-1)/2} e^{-\lambda/2}$.
+    $\prod_i w(\lambda_i) \prod_{i<j} \lvert \lambda_i - \lambda_j \rvert$, up to a factor, with
+    $w(\lambda) = \lambda^{(M-m-1)/2} e^{-\lambda/2}$.
     By de Bruijn's formula its integral is the Pfaffian of
 
     $$ A_{ij} = \int\!\!\int \operatorname{sgn}(\mu - \lambda)\, \lambda^i \mu^j\, w(\lambda) w(\mu)\,
@@ -164,7 +166,7 @@ def conditioned_error(d: int, n: int, sigma: float) -> float:
         )
     matrix, moved = _pfaffian_pair(few, many, sigma)
     mean = torch.linalg.solve(matrix, moved).trace().item() / 2
-    return max(d - n, 0) + mean
+    return max(d - n, 0) + float(mean)
 
 
 def _pfaffian_pair(few: int, many: int, sigma: float) -> tuple[Tensor, Tensor]:
