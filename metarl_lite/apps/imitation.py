@@ -1,8 +1,8 @@
 r"""Few-shot imitation: from a few pairs that an expert shows, act as that expert would.
 
 Every expert is a task, $y = k^\top x + \sigma \varepsilon$. There are four ways to answer a demonstration, and
-`metarl_lite.oracles.imitation` knows what each can reach at best, exactly: ignore it, take one gradient step from learned numbers, read it with a
-trained network, or solve least squares without any experience.
+`metarl_lite.oracles.imitation` knows exactly what each can reach at best: ignore it, take one gradient step from
+learned numbers, read it with a trained network, or solve least squares without any experience.
 
 Source: Finn, Yu, Zhang, Abbeel and Levine (2017), "One-shot visual imitation learning via meta-learning"; Duan et al.
 (2017), "One-shot imitation learning".
