@@ -44,7 +44,7 @@ class BusGrid(TaskDistribution):
     Raises:
         ValueError: if a length is not an integer of at least 0, or both are 0.
 
-    Source: Liu et al. (2021), in the form of the homework of Stanford's courses CS 330 and CS 224R; the cell of the map,
+    Source: Liu et al. (2021), in the form of the homework of Stanford's courses CS 330 and CS 224R; the map's cell,
     the lengths, and that no bus is ridden back, are choices made here.
     """
 
