@@ -20,6 +20,7 @@ from ..algorithms.actor_critic import look_back, trial_loss, with_trial_advantag
 from ..algorithms.configs import RL2Config
 from ..given import as_params, real
 from ..optim import ClippedAdam
+from ..oracles.bus_grid import bus_grid_plan
 from ..policies.base import check_fit, no_params_of
 from ..policies.gru import GRUPolicy, by_columns
 from ..rng import check_generator, generator, uniform
@@ -32,11 +33,12 @@ from ..types import Params, Rollout, Task
 
 TASKS = 24  # of the family
 
-#: Numbers with which an explorer learns to read the map, and RL2 whatever it learns.
+#: Numbers with which an explorer learns to read the map in 300 iterations.
 EXPLORER = RL2Config(
     iterations=300, num_tasks=256, trials=1, episodes=1, lr=5e-3,
     discount=0.95, entropy=0.1, final_entropy=0.01, value_weight=0.5,
 )  # fmt: skip
+#: Numbers for `rl2` on both phases, end to end: it learns to walk, not to explore.
 END_TO_END = RL2Config(
     iterations=400, num_tasks=256, trials=1, episodes=1, lr=5e-3,
     discount=0.99, entropy=0.05, final_entropy=0.0, value_weight=0.5,
@@ -240,30 +242,6 @@ def exploration_of(tasks: BusGrid) -> BusGrid:
     return BusGrid(tasks.explore, 0, tasks.dtype)
 
 
-def plan_exploiter() -> Tensor:
-    r"""What to do when the task is known, by value iteration: a best action of each task, goal and cell, `[24, 4, 25]`.
-
-    $$ D(s) \leftarrow \min_a \big( 1 + D(s') \big), \qquad D(g) = 0 : $$
-
-    every step costs the same, so the best way is the shortest, on foot or by bus.
-    """
-    tasks = BusGrid()
-    size, everything = tasks.size, tasks.all_tasks()["buses"]
-    cells = torch.cartesian_prod(torch.arange(size), torch.arange(size))  # [S, 2]
-    lead = (TASKS, len(cells), tasks.action_size)
-    task = {"buses": everything.view(TASKS, 1, 1, 4)}
-    places = cells.view(1, -1, 1, 2).expand(*lead, 2)
-    after = tasks.move(task, places, torch.arange(tasks.action_size).expand(lead))
-    there = (size * after[..., 0] + after[..., 1]).flatten(1)  # [24, S x 6]
-    at_goal = (cells.unsqueeze(0) == tasks.corners.unsqueeze(1)).all(-1)  # [4, S]
-    far = torch.where(at_goal, 0, size**2).expand(TASKS, -1, -1)  # [24, 4, S]
-    for _ in range(size**2):
-        index = there.unsqueeze(1).expand(-1, 4, -1)
-        ways = 1 + far.gather(2, index).view(TASKS, 4, *lead[1:])  # [24, 4, S, 6]
-        far = torch.where(at_goal, 0, ways.amin(-1))
-    return ways.argmin(-1)
-
-
 class Explored(NamedTuple):
     """What N episodes of both phases came to."""
 
@@ -311,7 +289,7 @@ def exploit(tasks: BusGrid, task: Task, guess: Tensor, gen: torch.Generator) -> 
             "exploit = 0: these tasks have nothing to exploit: use BusGrid(exploit=20)."
         )
     second, count = BusGrid(0, tasks.exploit, tasks.dtype), len(guess)
-    plan, returns = plan_exploiter(), torch.zeros(count, dtype=tasks.dtype)
+    plan, returns = bus_grid_plan(), torch.zeros(count, dtype=tasks.dtype)
     state = second.reset(task, second.draw_reset((count,), gen))
     alive = torch.ones(count, dtype=torch.bool)
     for _ in range(second.horizon):

@@ -12,6 +12,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from ..given import counts, integer
 from ..tasks.base import check_like
 from ..tasks.bus_grid import BusGrid
 
@@ -71,12 +72,14 @@ def bus_grid_exploit_values(exploit: int = 20) -> Tensor:
     where the step pays 1 at the goal and -.3 elsewhere, and b' is what is known after it: a ride tells where a bus
     leads, and the map all. Beliefs are in the order of `bus_grid_beliefs`, cells column by column.
     """
-    return bus_grid_action_values(exploit).amax(2) if exploit else _nothing()
+    if integer(exploit) == 0:
+        return _nothing()
+    return bus_grid_action_values(exploit).amax(2)
 
 
 def bus_grid_action_values(exploit: int = 20) -> Tensor:
     r"""The best mean return of each first action of `exploit` steps, at least one, `[K, S, 6, G]`: what V maximises."""
-    beliefs, grid = _beliefs(), _grid()
+    (exploit,), beliefs, grid = counts(exploit=exploit), _beliefs(), _grid()
     value, cells = _nothing(), torch.arange(25)
     goal = cells.unsqueeze(-1) == grid.corners  # [S, G]
     choices = value.unsqueeze(2)
@@ -105,21 +108,51 @@ def bus_grid_ladder(exploit: int = 20) -> dict[str, float]:
     the best that one ride allows. From a wrong corner the goal is four steps or eight away.
 
     Args:
-        exploit: steps of the second phase.
+        exploit: steps of the second phase, at least 2, which a ride takes.
+
+    Raises:
+        ValueError: if that is no such integer.
     """
+    if (integer(exploit) or 0) < 2:
+        raise ValueError(
+            f"exploit = {exploit!r}: a gamble walks to a bus and rides: an integer of "
+            "at least 2 is needed, such as exploit=20."
+        )
     beliefs, grid = _beliefs(), _grid()
     value = bus_grid_exploit_values(exploit)[:, grid.start]  # [K, G]
     known = beliefs.after[_at({*range(24)}), 0, 0]  # bus 0 leads to corner 0
-    other = torch.tensor(0.0, dtype=torch.float64)
-    if exploit > 1:
-        rides = bus_grid_action_values(exploit - 1)[known, grid.stops[1:], 5]  # [3, G]
-        other = -0.3 + rides[:, 1:].amax(0).mean()
+    rides = bus_grid_action_values(exploit - 1)[known, grid.stops[1:], 5]  # [3, G]
+    gamble = -0.3 + rides[:, 1:].amax(0).mean()
     return {
         "walk": value[_at({*range(24)})].mean().item(),
         "posterior sampling": value[known].mean().item(),
         "map": value[beliefs.known].mean().item(),
-        "gamble": other.item(),
+        "gamble": gamble.item(),
     }
+
+
+def bus_grid_plan() -> Tensor:
+    r"""What to do when the task is known, by value iteration: a best action of each task, goal and cell, `[24, 4, 25]`.
+
+    $$ D(s) \leftarrow \min_a \big( 1 + D(s') \big), \qquad D(g) = 0 : $$
+
+    every step costs the same, so the best way is the shortest, on foot or by bus.
+    """
+    tasks = BusGrid()
+    size, everything = tasks.size, tasks.all_tasks()["buses"]
+    cells = torch.cartesian_prod(torch.arange(size), torch.arange(size))  # [S, 2]
+    lead = (24, len(cells), tasks.action_size)
+    task = {"buses": everything.view(24, 1, 1, 4)}
+    places = cells.view(1, -1, 1, 2).expand(*lead, 2)
+    after = tasks.move(task, places, torch.arange(tasks.action_size).expand(lead))
+    there = (size * after[..., 0] + after[..., 1]).flatten(1)  # [24, S x 6]
+    at_goal = (cells.unsqueeze(0) == tasks.corners.unsqueeze(1)).all(-1)  # [4, S]
+    far = torch.where(at_goal, 0, size**2).expand(24, -1, -1)  # [24, 4, S]
+    for _ in range(size**2):
+        index = there.unsqueeze(1).expand(-1, 4, -1)
+        ways = 1 + far.gather(2, index).view(24, 4, *lead[1:])  # [24, 4, S, 6]
+        far = torch.where(at_goal, 0, ways.amin(-1))
+    return ways.argmin(-1)
 
 
 def _choices(value: Tensor, beliefs: Beliefs, grid: Step) -> Tensor:
