@@ -1,1 +1,1 @@
-"""Applications: problems from elsewhere, solved with the two loops of this package and held against exact answers."""
+"""Applications: problems from elsewhere, solved with the parts of this package and held against exact answers."""
