@@ -155,6 +155,7 @@ class ImitationHistory(History):
         return f"ImitationHistory({len(self.loss)} iterations{last})"
 
 
+@torch.inference_mode(False)  # gradients are on, wherever this is called
 def meta_gradient(
     imitator: Imitator, theta: Params, shown: Pairs, queries: Pairs
 ) -> tuple[Tensor, Params]:

@@ -116,6 +116,12 @@ def test_a_trained_reader_comes_close_to_the_optimum(seed: int) -> None:
     imitator, _ = learn_to_imitate(EXPERT, ImitationConfig(method="conditioned"), generator(seed))
     mean, error = imitation_error(EXPERT, imitator.imitate, 100_000, generator(9))
     assert conditioned_error(4, 5, 0.5) - 4.5 * error < mean < 0.70 - 3 * error
+    # it was shown five pairs in training, and does well with others: a rule was learned, not a table
+    for pairs in (1, 3, 10):
+        other = LinearExpert(pairs=pairs)
+        mean, error = imitation_error(other, imitator.imitate, 50_000, generator(9))
+        least = conditioned_error(4, pairs, 0.5)
+        assert least - 4.5 * error < mean < 1.05 * least
 
 
 def test_a_reader_of_one_number_comes_close_to_the_optimum() -> None:
