@@ -21,14 +21,16 @@ FENCED = re.compile(r"^```(?:python|diff)\n(.*?)^```", re.DOTALL | re.MULTILINE)
 #: The house from the ground up. A module imports what stands on a lower floor, or to its left on its own.
 FLOORS = [
     "given types rng ram",
-    "tasks: leaves base finite promises door bandits two_step tabular navigation physics families "
+    "tasks: leaves base finite promises door bandits two_step tabular navigation bus_grid physics families "
     "gym_door gym_actions gym_copies gym_rehearsal gym_tasks gym_rendering gym_handshake gym_env gym_vector gym checks",
-    "oracles: bandits gittins bayes tabular posterior navigation grid two_step meta_gradient supports estimators",
+    "oracles: bandits gittins bayes tabular posterior navigation grid bus_grid two_step meta_gradient supports estimators "
+    "imitation",
     "policies: layers distributions base mlp through_time gru keyed belief wrapped seat player",
     "returns rollout losses optim",
     "checkpoint state training",
     "algorithms: configs footprint checks inner relatives outer maml actor_critic rl2",
     "evaluate: curves learners intervals beliefs two_step probe",
+    "apps: imitators imitation bus_grid",
     "records: results actors published",
     "experiments: base maml initialisations rl2 rl2_mdps columns contenders scoreboard versus",
     "lesson: page show plot.style plot.charts plot.beliefs plot.memory plot.trials plot.probe plot "

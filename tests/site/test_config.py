@@ -20,7 +20,7 @@ from .conftest import ROOT, executable
 
 BOOK, PACKAGE = ROOT / "book", ROOT / "metarl_lite"
 # Not on the reference page: the command line, rooms as such, and the exercises, which would give away their solutions.
-ROOMS = r"tasks|oracles|policies|algorithms|evaluate|records|lesson|lesson\.plot"
+ROOMS = r"tasks|oracles|policies|algorithms|evaluate|apps|records|lesson|lesson\.plot"
 NOT_LISTED = re.compile(rf"metarl_lite(\.__main__|\.({ROOMS})|\.lesson\.exercises.*)?")
 
 
