@@ -194,11 +194,8 @@ def train_explorer(
         gen: draws tasks and noise.
         callback: as in `rl2`.
         cost: of each step that is no stay, nats.
-        checkpoint: a file that keeps the state of the run.
-        every: iterations from one writing of it to the next.
-
-    Returns:
-        The trained explorer and its history.
+        checkpoint: a file that keeps the state of the run, written after
+        every: so many iterations.
 
     Raises:
         ValueError: for a family without exploration, a cost that is negative, or another config.
@@ -262,13 +259,7 @@ def explore_then_exploit(
 ) -> Explored:
     """Explores once, takes the task to be the one that is most probable then, and exploits by a plan for that.
 
-    Args:
-        tasks: the family, with both phases.
-        policy: the explorer.
-        params: its parameters.
-        task: leaves `[N, ...]`.
-        gen: draws goals and noise.
-        deterministic: the explorer takes its most probable actions.
+    The explorer takes its most probable actions if `deterministic`; `gen` draws goals and noise.
 
     Raises:
         ValueError: for a family that lacks a phase, or a task that is none of the family.
@@ -283,7 +274,17 @@ def explore_then_exploit(
 
 
 def exploit(tasks: BusGrid, task: Task, guess: Tensor, gen: torch.Generator) -> Tensor:
-    """The return of the second phase for an agent that takes each task to be number `guess`, `[N]`."""
+    """The return of the second phase for an agent that takes each task to be number `guess`, `[N]`.
+
+    Raises:
+        ValueError: for a family without a second phase, or a task or guess that is none.
+    """
+    tasks.check_task(task, len(guess))
+    if not bool(((guess >= 0) & (guess < TASKS)).all()):
+        raise ValueError(
+            f"guess runs from {guess.min().item()} to {guess.max().item()}: tasks are "
+            "numbered 0 ... 23, as tasks.number(task) numbers them."
+        )
     if not tasks.exploit:
         raise ValueError(
             "exploit = 0: these tasks have nothing to exploit: use BusGrid(exploit=20)."
