@@ -191,11 +191,9 @@ def train_explorer(
         tasks: the family; its first phase alone is played.
         policy: where training starts; it is not changed.
         config: the numbers of the run, such as `EXPLORER`: one episode, and "a2c".
-        gen: draws tasks and noise.
-        callback: as in `rl2`.
+        gen: draws tasks and noise; `callback` is as in `rl2`.
         cost: of each step that is no stay, nats.
-        checkpoint: a file that keeps the state of the run, written after
-        every: so many iterations.
+        checkpoint: a file that keeps the state of the run, written after so many iterations as `every` says.
 
     Raises:
         ValueError: for a family without exploration, a cost that is negative, or another config.

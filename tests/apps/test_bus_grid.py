@@ -59,7 +59,7 @@ def test_an_explorer_comes_back_from_its_parameters() -> None:
     assert again.hidden == 8
     for name, p in policy.params().items():
         assert torch.equal(p, again.params()[name])
-    with pytest.raises(ValueError, match="Explorer"):
+    with pytest.raises(ValueError, match="without 'decoder_b', 'decoder_w'"):
         Explorer.from_params(GRUPolicy.for_tasks(BusGrid(), generator(0), hidden=8).params())
 
 
@@ -108,10 +108,9 @@ def test_a_run_goes_on_from_its_file(tmp_path: Path) -> None:
 
 
 def test_a_short_run_learns_something() -> None:
-    """Where there is nothing to walk for: the map is what any explorer meets by chance at last."""
-    config = replace(EXPLORER, iterations=60, num_tasks=64, lr=1e-2)
-    _, history = train_explorer(BusGrid(12), explorer(hidden=32), config, generator(1))
-    assert sum(history.information[-5:]) / 5 > 0.3 > history.information[0]
+    config = replace(EXPLORER, iterations=100, num_tasks=128, lr=1e-2)
+    _, history = train_explorer(BusGrid(), explorer(hidden=64), config, generator(1))
+    assert sum(history.information[-5:]) / 5 > 0.5 > history.information[0]
 
 
 def test_exploring_then_exploiting_has_both_in_its_answer() -> None:
