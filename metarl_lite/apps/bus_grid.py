@@ -191,9 +191,11 @@ def train_explorer(
         tasks: the family; its first phase alone is played.
         policy: where training starts; it is not changed.
         config: the numbers of the run, such as `EXPLORER`: one episode, and "a2c".
-        gen: draws tasks and noise; `callback` is as in `rl2`.
+        gen: draws tasks and noise.
+        callback: as in `rl2`.
         cost: of each step that is no stay, nats.
-        checkpoint: a file that keeps the state of the run, written after so many iterations as `every` says.
+        checkpoint: a file that keeps the state of the run.
+        every: iterations from one writing of it to the next.
 
     Raises:
         ValueError: for a family without exploration, a cost that is negative, or another config.
@@ -259,8 +261,7 @@ def explore_then_exploit(
 
     The explorer takes its most probable actions if `deterministic`; `gen` draws goals and noise.
 
-    Raises:
-        ValueError: for a family that lacks a phase, or a task that is none of the family.
+    Raises a ValueError for a family that lacks a phase, or a task that is none of the family.
     """
     alone = exploration_of(tasks)
     batch = trial(
@@ -274,8 +275,7 @@ def explore_then_exploit(
 def exploit(tasks: BusGrid, task: Task, guess: Tensor, gen: torch.Generator) -> Tensor:
     """The return of the second phase for an agent that takes each task to be number `guess`, `[N]`.
 
-    Raises:
-        ValueError: for a family without a second phase, or a task or guess that is none.
+    Raises a ValueError for a family without a second phase, or a task or guess that is none.
     """
     tasks.check_task(task, len(guess))
     if not bool(((guess >= 0) & (guess < TASKS)).all()):
