@@ -59,7 +59,7 @@ class Explorer(GRUPolicy):
     Raises:
         ValueError: for `separate=True`, or what `GRUPolicy` refuses.
 
-    Source: Liu et al. (2021), section 5.2, where the decoder predicts a code of the task.
+    Source: Liu et al. (2021), where the decoder predicts a code of the task.
     """
 
     def __init__(
@@ -135,7 +135,7 @@ def information_gain(log_guess: Tensor, actions: Tensor, cost: float) -> Tensor:
         actions: `[N, L]`; 0 is to stay.
         cost: c, of a step that is no stay.
 
-    Source: Liu et al. (2021), equation 5.
+    Source: Liu et al. (2021), their reward for exploring.
     """
     gain = torch.zeros_like(log_guess)
     gain[:, :-1] = log_guess[:, 1:] - log_guess[:, :-1]
