@@ -59,7 +59,7 @@ class Explorer(GRUPolicy):
     Raises:
         ValueError: for `separate=True`, or what `GRUPolicy` refuses.
 
-    Source: Liu et al. (2021), section 5.2, where the decoder predicts a code of the task.
+    Source: Liu et al. (2021), where the decoder predicts a code of the task.
     """
 
     def __init__(
@@ -135,7 +135,7 @@ def information_gain(log_guess: Tensor, actions: Tensor, cost: float) -> Tensor:
         actions: `[N, L]`; 0 is to stay.
         cost: c, of a step that is no stay.
 
-    Source: Liu et al. (2021), equation 5.
+    Source: Liu et al. (2021), their reward for exploring.
     """
     gain = torch.zeros_like(log_guess)
     gain[:, :-1] = log_guess[:, 1:] - log_guess[:, :-1]
@@ -196,9 +196,6 @@ def train_explorer(
         cost: of each step that is no stay, nats.
         checkpoint: a file that keeps the state of the run.
         every: iterations from one writing of it to the next.
-
-    Returns:
-        The trained explorer and its history.
 
     Raises:
         ValueError: for a family without exploration, a cost that is negative, or another config.
@@ -262,16 +259,9 @@ def explore_then_exploit(
 ) -> Explored:
     """Explores once, takes the task to be the one that is most probable then, and exploits by a plan for that.
 
-    Args:
-        tasks: the family, with both phases.
-        policy: the explorer.
-        params: its parameters.
-        task: leaves `[N, ...]`.
-        gen: draws goals and noise.
-        deterministic: the explorer takes its most probable actions.
+    The explorer takes its most probable actions if `deterministic`; `gen` draws goals and noise.
 
-    Raises:
-        ValueError: for a family that lacks a phase, or a task that is none of the family.
+    Raises a ValueError for a family that lacks a phase, or a task that is none of the family.
     """
     alone = exploration_of(tasks)
     batch = trial(
@@ -283,7 +273,16 @@ def explore_then_exploit(
 
 
 def exploit(tasks: BusGrid, task: Task, guess: Tensor, gen: torch.Generator) -> Tensor:
-    """The return of the second phase for an agent that takes each task to be number `guess`, `[N]`."""
+    """The return of the second phase for an agent that takes each task to be number `guess`, `[N]`.
+
+    Raises a ValueError for a family without a second phase, or a task or guess that is none.
+    """
+    tasks.check_task(task, len(guess))
+    if not bool(((guess >= 0) & (guess < TASKS)).all()):
+        raise ValueError(
+            f"guess runs from {guess.min().item()} to {guess.max().item()}: tasks are "
+            "numbered 0 ... 23, as tasks.number(task) numbers them."
+        )
     if not tasks.exploit:
         raise ValueError(
             "exploit = 0: these tasks have nothing to exploit: use BusGrid(exploit=20)."
