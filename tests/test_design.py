@@ -23,8 +23,8 @@ FLOORS = [
     "given types rng ram",
     "tasks: leaves base finite promises door bandits two_step tabular navigation bus_grid physics families "
     "gym_door gym_actions gym_copies gym_rehearsal gym_tasks gym_rendering gym_handshake gym_env gym_vector gym checks",
-    "oracles: bandits gittins bayes tabular posterior navigation grid bus_grid two_step meta_gradient supports estimators "
-    "imitation",
+    "oracles: bandits gittins bayes tabular posterior navigation grid bus_grid two_step meta_gradient supports "
+    "estimators imitation",
     "policies: layers distributions base mlp through_time gru keyed belief wrapped seat player",
     "returns rollout losses optim",
     "checkpoint state training",
