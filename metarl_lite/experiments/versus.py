@@ -3,8 +3,8 @@
 Every method of a world is trained on as many steps of the environment. The rate that matters most for it is the best of
 the same three (`versus-rates`), by its return on validation tasks; `versus` then trains five seeds with that.
 
-Nothing of it is recorded yet, so `reproduce` does not list it. A first look at all rates found RL2 best at the highest of
-them on the arms and on both grids: its own rate there is still to be raised before anything is compared.
+Nothing of it is recorded yet, so `reproduce` does not list it. A first look at all rates found RL2 best at the highest
+on the arms and on both grids: its own rate there is still to be raised before anything is compared.
 """
 
 from __future__ import annotations
