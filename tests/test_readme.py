@@ -26,6 +26,14 @@ def test_the_recorded_agent_of_the_readme_has_learned_where_the_goal_is() -> Non
     assert names["reward"] == 1.0
 
 
+def test_the_agent_of_the_readme_adapts_to_a_task_of_the_reader() -> None:
+    """It searches once: every later episode earns more than the first."""
+    returns = left_by("returns_by_episode(")["returns"]
+    assert isinstance(returns, torch.Tensor)
+    assert returns.shape == (1, 1, 4)
+    assert (returns[0, 0, 1:] > returns[0, 0, 0]).all()
+
+
 def test_the_code_of_the_readme_runs_and_fills_the_gradient_of_the_initialisation() -> None:
     theta = left_by("policy_gradient(")["theta"]
     assert isinstance(theta, dict)

@@ -1,7 +1,7 @@
 """MAML or RL2: the same tasks, the same episodes to learn from, the same steps of training.
 
 Every method of a world is trained on as many steps of the environment. The rate that matters most for it is the best of
-the same three (`versus-rates`), by its return on validation tasks; `versus` then trains five seeds with that.
+the same three (`versus-rates`), by its return on validation tasks; `versus_run` trains one seed with that.
 
 Nothing of it is recorded yet, so `reproduce` does not list it. A first look at all rates found RL2 best at the highest
 on the arms and on both grids: its own rate there is still to be raised before anything is compared.
@@ -35,7 +35,6 @@ from .base import TEST_SEED, Experiment, Run, Stopwatch, budget
 
 VALIDATION_SEED = 3_000_003  # of the tasks that rates are chosen on
 RATES = (0.3, 1.0, 3.0)  # in units of a world's own
-SEEDS = 5
 METHODS = ("RL2", "task inference", "MAML", "mixture", "scratch")
 
 #: Draws test tasks: `sample(num_tasks, gen)`.
@@ -191,7 +190,7 @@ def versus_run(
     return {"rate": rate, **curves, **cost}
 
 
-#: The first of the two: it is to be recorded before `versus` can choose.
+#: To be recorded first: `versus_run` chooses by it.
 RATE_RUNS: dict[str, Run] = {
     rate_name(name, method, rate): partial(rate_run, name, method, rate)
     for name in WORLDS
