@@ -88,3 +88,38 @@ def test_rates_are_chosen_on_other_tasks_than_those_of_the_test() -> None:
     assert isinstance(WORLDS["plane"], World)
     first, second = (WORLDS["plane"].tasks.sample(5, generator(s)) for s in (versus.VALIDATION_SEED, versus.TEST_SEED))
     assert not torch.equal(first["goal"], second["goal"])
+
+
+@pytest.mark.parametrize("name", sorted(WORLDS))
+def test_a_rate_scales_what_it_is_said_to_and_chance_comes_from_the_seed(
+    name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world, met = WORLDS[name], []
+
+    class Enough(Exception):
+        pass
+
+    def see(tasks: Any, policy: Any, config: Any, gen: torch.Generator, *rest: Any) -> Any:
+        met.append((config, gen.initial_seed()))
+        raise Enough
+
+    monkeypatch.setattr(versus, "rl2", see)
+    monkeypatch.setattr(versus, "maml", see)
+    for method in METHODS[:4]:
+        for rate in (1.0, 3.0):
+            with pytest.raises(Enough):
+                versus.train(world, method, rate, 7, Spent())
+        (one, first), (three, second) = met[-2:]
+        scaled = "lr" if method in METHODS[:2] else "inner_lr"
+        assert getattr(three, scaled) == pytest.approx(3 * getattr(one, scaled))
+        assert first == second == 7
+
+
+def test_both_ranges_are_tested_on_the_tasks_of_the_seed_that_was_asked_for(tmp_path: Path) -> None:
+    def run(seed: int) -> dict[str, Any]:
+        return versus.versus_run("plane", "scratch", 0, lambda *_: 1.0, Spent(instances=30, seed=seed), tmp_path)
+
+    first, second = run(1), run(2)
+    assert first["inside"] != second["inside"]
+    assert first["outside"] != second["outside"]
+    assert first["inside"][0] > first["outside"][0]  # nothing is learned yet: far goals are farther
