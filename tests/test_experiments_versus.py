@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -10,20 +12,33 @@ import torch
 
 from metarl_lite.experiments import versus
 from metarl_lite.experiments.versus import METHODS, RATES, SHORT_POLES, WORLDS, Spent, World
+from metarl_lite.oracles.grid import gridnavi_agnostic_value, gridnavi_known_value
 from metarl_lite.rng import generator
+from metarl_lite.tasks.navigation import GridGoal
 
-LITTLE = Spent(iterations=2, instances=30)
+LITTLE = Spent(iterations=1, instances=6)
 
 
 @pytest.mark.parametrize("method", METHODS)
 @pytest.mark.parametrize("name", sorted(WORLDS))
-def test_every_method_plays_in_every_world(name: str, method: str, tmp_path: Path) -> None:
+def test_every_method_plays_in_every_world(
+    name: str, method: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    longer = 1 if name == "poles" else 2  # four times takes its time
+    monkeypatch.setattr(versus, "LONGER", longer)
     result = versus.versus_run(name, method, 0, lambda name, method: 1.0, LITTLE, tmp_path)
     world = WORLDS[name]
-    assert len(result["inside"]) == len(result["outside"]) == world.episodes
+    assert len(result["inside"]) == len(result["outside"]) == longer * world.episodes
     assert (result["env_steps"] == 0) == (method == "scratch")
-    again = versus.versus_run(name, method, 0, lambda name, method: 1.0, LITTLE, tmp_path)
-    assert {**again, "training_seconds": 0} == {**result, "training_seconds": 0}
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_a_seed_repeats_itself(method: str, tmp_path: Path) -> None:
+    first, again = (
+        versus.versus_run("grid", method, 0, lambda name, method: 1.0, LITTLE, tmp_path) | {"training_seconds": 0}
+        for _ in range(2)
+    )
+    assert first == again
 
 
 @pytest.mark.parametrize("name", sorted(WORLDS))
@@ -80,7 +95,7 @@ def test_an_interrupted_training_is_not_recorded(monkeypatch: pytest.MonkeyPatch
 
     monkeypatch.setattr(versus, "maml", lambda tasks, policy, *rest: (policy, Short()))
     with pytest.raises(KeyboardInterrupt):
-        versus.rate_run("grid", "MAML", 1.0, LITTLE, tmp_path)
+        versus.rate_run("grid", "MAML", 1.0, Spent(iterations=2, instances=6), tmp_path)
 
 
 def test_rates_are_chosen_on_other_tasks_than_those_of_the_test() -> None:
@@ -123,3 +138,45 @@ def test_both_ranges_are_tested_on_the_tasks_of_the_seed_that_was_asked_for(tmp_
     assert first["inside"] != second["inside"]
     assert first["outside"] != second["outside"]
     assert first["inside"][0] > first["outside"][0]  # nothing is learned yet: far goals are farther
+
+
+@pytest.mark.parametrize("name", ["grid", "warm grid"])
+def test_the_bounds_of_the_grids(name: str) -> None:
+    """Against the closed forms where there are some, and against thousands of drawn paths where there are none."""
+    tasks = WORLDS[name].tasks
+    assert isinstance(tasks, GridGoal)
+    goals = {"goal": tasks.goals()}
+    known, blind = versus.straight_there(tasks, goals), versus.along_a_path(tasks, goals).mean()
+    distance = goals["goal"].sum(1)
+    if name == "grid":
+        assert known.mean() * 4 == pytest.approx(gridnavi_known_value(), abs=1e-4)
+        assert blind * 4 == pytest.approx(gridnavi_agnostic_value(), abs=1e-4)
+    else:
+        assert torch.allclose(known, -0.1 * distance * (distance - 1) / 2, atol=1e-5)
+        # Where the goal lies by row and by column is told apart, so each coordinate wants its median, straight away.
+        assert blind == pytest.approx(best_of_drawn_paths(tasks), abs=1e-4)
+
+
+def best_of_drawn_paths(tasks: GridGoal) -> float:
+    """All paths that go up and right for at most eight steps and then stay, each played."""
+    goals, best = tasks.goals(), -1e9
+    cells = torch.cartesian_prod(torch.arange(5), torch.arange(5))
+    paid = -0.1 * (cells.unsqueeze(0) - goals.unsqueeze(1)).abs().sum(-1).float().mean(0).reshape(5, 5)
+    for length in range(9):
+        for moves in product((0, 1), repeat=length):
+            column = row = 0
+            total, t = 0.0, 0
+            for right in moves:
+                column, row, t = min(column + right, 4), min(row + 1 - right, 4), t + 1
+                total += paid[column, row].item()
+            best = max(best, total + (tasks.horizon - t) * paid[column, row].item())
+    return best
+
+
+def test_bounds_lie_around_what_is_learned() -> None:
+    for name in WORLDS:
+        found = versus.bounds_run(name, Spent(), Path())
+        for where in ("inside", "outside"):
+            assert found[where].get("blind", -math.inf) < found[where]["known"]
+    flat = versus.bounds_run("arms", Spent(), Path())
+    assert flat["inside"]["known"] == pytest.approx(5 / 6, abs=0.02)
