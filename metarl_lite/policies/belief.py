@@ -7,15 +7,14 @@ predicting rewards; no gradient of the return reaches it.
 from __future__ import annotations
 
 import math
-from typing import Any, Self
+from typing import Any
 
 import torch
 from torch import Tensor
 
-from ..given import as_params, counts
-from ..rng import generator, uniform
+from ..given import counts
+from ..rng import uniform
 from ..types import Params, Rollout
-from .base import no_params_of
 from .distributions import Distribution
 from .gru import GRUPolicy
 
@@ -156,31 +155,11 @@ class BeliefPolicy(GRUPolicy):
             loss = loss + (taken * error).mean() / self.queries
         return loss
 
-    @classmethod
-    def from_params(cls, params: Params) -> Self:
-        """The policy that these parameters belong to; `queries`, of which they say nothing, is the usual number.
-
-        Raises:
-            ValueError: if they belong to no such network.
-        """
-        params = as_params(params, "policy.params()", empty=True)
-        try:
-            _, size = params["actor_gru_in"].shape
-            units, action_size = params["actor_w"].shape
-            policy = cls(
-                size - action_size - 2,
-                action_size,
-                generator(0),
-                discrete="log_std" not in params,
-                code=params["actor_gru_memory"].shape[-1],
-                units=units,
-                dtype=params["actor_w"].dtype,
-            )
-        except (KeyError, ValueError, RuntimeError) as error:
-            raise no_params_of(BeliefPolicy, params, error) from None
-        return policy.replace(
-            {name: params[name] for name in policy._params if name in params} | params
-        )
+    @staticmethod
+    def options_of(params: Params) -> dict[str, Any]:
+        """What the parameters tell: units of code and heads. Of `queries`, they say nothing: it is the usual number."""
+        memory, units = params["actor_gru_memory"], params["actor_w"]
+        return {"code": memory.shape[-1], "units": len(units)}
 
 
 def prediction_loss(

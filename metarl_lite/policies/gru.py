@@ -6,7 +6,7 @@ Its parameters are the same for every task and have no task dimension; what diff
 from __future__ import annotations
 
 import math
-from typing import Self
+from typing import Any, Self
 
 import torch
 from torch import Tensor
@@ -103,22 +103,22 @@ class GRUPolicy(Policy):
         params = as_params(params, "policy.params()", empty=True)
         try:
             _, size = params["actor_gru_in"].shape
-            hidden, action_size = params["actor_w"].shape
-            policy = cls(
-                size - action_size - 2,
-                action_size,
-                generator(0),
-                discrete="log_std" not in params,
-                hidden=hidden,
-                separate="critic_gru_in" in params,
-                dtype=params["actor_w"].dtype,
-            )
+            _, action_size = params["actor_w"].shape
+            options = cls.options_of(params) | {"dtype": params["actor_w"].dtype}
+            options["discrete"] = "log_std" not in params
+            policy = cls(size - action_size - 2, action_size, generator(0), **options)
         # the last for weights of integers
         except (KeyError, ValueError, RuntimeError) as error:
-            raise no_params_of(GRUPolicy, params, error) from None
+            raise no_params_of(cls, params, error) from None
         return policy.replace(
             {name: params[name] for name in policy._params if name in params} | params
         )
+
+    @staticmethod
+    def options_of(params: Params) -> dict[str, Any]:
+        """The options of this kind of network that the names and shapes of its parameters tell."""
+        both = "critic_gru_in" in params
+        return {"hidden": len(params["actor_w"]), "separate": both}
 
     def first(
         self, num_tasks: int, device: torch.device | str = "cpu"

@@ -12,6 +12,8 @@ from ..rng import check_generator
 from ..types import Task
 from .base import TaskDistribution, check_positive
 
+TASKS = 24  # of the family
+
 
 class BusGrid(TaskDistribution):
     r"""A grid whose four buses lead to the four corners, nobody says which to which; after DREAM of Liu et al. (2021).
@@ -39,10 +41,11 @@ class BusGrid(TaskDistribution):
     Args:
         explore: steps of the first phase, 0 or more.
         exploit: steps of the second, 0 or more.
+        entrance: column and row where the first phase begins; the second begins in the centre.
         dtype: floating-point type.
 
     Raises:
-        ValueError: if a length is not an integer of at least 0, or both are 0.
+        ValueError: if a length is not an integer of at least 0, or both are 0; or if `entrance` is no cell.
 
     Source: Liu et al. (2021), in the form of the homework of Stanford's courses CS 330 and CS 224R; the map's cell,
     the lengths, and that no bus is ridden back, are choices made here.
@@ -63,7 +66,11 @@ class BusGrid(TaskDistribution):
     map_cell = torch.tensor([1, 4])
 
     def __init__(
-        self, explore: int = 10, exploit: int = 20, dtype: torch.dtype = torch.float32
+        self,
+        explore: int = 10,
+        exploit: int = 20,
+        entrance: tuple[int, int] = (2, 2),
+        dtype: torch.dtype = torch.float32,
     ) -> None:
         self.explore = _steps(explore=explore)
         self.exploit = _steps(exploit=exploit)
@@ -73,6 +80,7 @@ class BusGrid(TaskDistribution):
                 "explore = exploit = 0: an episode has at least one step, such as "
                 "explore=10, exploit=20."
             )
+        self.entrance = _cell(entrance, self.size)
         self.task_shape = {"buses": (4,)}
 
     def all_tasks(self) -> Task:
@@ -88,7 +96,7 @@ class BusGrid(TaskDistribution):
     def sample(self, num_tasks: int, gen: torch.Generator) -> Task:
         check_positive(num_tasks=num_tasks)
         check_generator(gen)
-        drawn = torch.randint(24, (num_tasks,), generator=gen, device=gen.device)
+        drawn = torch.randint(TASKS, (num_tasks,), generator=gen, device=gen.device)
         return {"buses": self.all_tasks()["buses"].to(gen.device)[drawn]}
 
     def default_task(self) -> Task:
@@ -96,7 +104,8 @@ class BusGrid(TaskDistribution):
 
     def reset(self, task: Task, noise: Tensor) -> Tensor:
         goal = (4 * noise[..., 0]).long().clamp(max=3)
-        place = self.start.to(noise.device).expand(*goal.shape, 2)
+        first = torch.tensor(self.entrance) if self.explore else self.start
+        place = first.to(noise.device).expand(*goal.shape, 2)
         rest = torch.stack([torch.zeros_like(goal), goal], -1)
         return torch.cat([place, rest], -1)
 
@@ -155,3 +164,14 @@ def _steps(**given: int) -> int:
             f"such as {name}=10."
         )
     return steps
+
+
+def _cell(entrance: tuple[int, int], size: int) -> tuple[int, int]:
+    """Where an exploration begins: column and row."""
+    cell = tuple(map(integer, entrance)) if isinstance(entrance, tuple | list) else ()
+    if len(cell) != 2 or any(x is None or not 0 <= x < size for x in cell):
+        raise ValueError(
+            f"entrance = {entrance!r}: a cell is its column and its row, each 0 to "
+            f"{size - 1}, such as entrance=(2, 2)."
+        )
+    return entrance[0], entrance[1]

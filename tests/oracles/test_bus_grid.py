@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from functools import cache
 from itertools import permutations
 from typing import Any
@@ -9,6 +10,7 @@ from typing import Any
 import pytest
 import torch
 
+from metarl_lite.lesson.exercises.ch14b import EXERCISES
 from metarl_lite.oracles.bus_grid import (
     bus_grid_action_values,
     bus_grid_beliefs,
@@ -79,6 +81,31 @@ def test_what_an_exploration_of_each_length_is_worth(explore: int, value: float)
     assert bus_grid_value(BusGrid(explore)) == pytest.approx(value, abs=1e-12)
 
 
+@pytest.mark.parametrize("entrance", [(2, 2), (1, 2), (1, 3), (1, 4), (0, 0), (4, 1)])
+@pytest.mark.parametrize("explore", [0, 1, 2, 3, 4])
+def test_an_exploration_from_elsewhere_is_worth_what_the_search_says(entrance: Cell, explore: int) -> None:
+    exploit = 5
+    if not explore:
+        right = sum(searched(ALL, (2, 2), goal, exploit) for goal in CORNERS) / 4
+    elif entrance == MAP:  # seen before the first step
+        right = explored(frozenset({(0, 1, 2, 3)}), entrance, explore, exploit)
+    else:
+        right = explored(ALL, entrance, explore, exploit)
+    value = bus_grid_value(BusGrid(explore, exploit, entrance))
+    assert value == pytest.approx(right, abs=1e-12)
+
+
+def test_two_rides_without_a_map_are_worth_two_fifths(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What exercise 14.5 asks for: seven steps are the first that allow it."""
+    searched.cache_clear()
+    explored.cache_clear()
+    monkeypatch.setattr(sys.modules[__name__], "MAP", (-1, -1))
+    assert explored(ALL, (2, 2), 6, 6) == pytest.approx(0.25, abs=1e-12)
+    assert explored(ALL, (2, 2), 7, 6) == pytest.approx(EXERCISES[0].reference, abs=1e-12)
+    searched.cache_clear()
+    explored.cache_clear()
+
+
 def test_there_are_as_many_beliefs_as_ways_to_know_some_buses() -> None:
     beliefs = bus_grid_beliefs()
     assert beliefs[0] == frozenset(range(24))
@@ -112,7 +139,7 @@ def test_a_player_who_follows_the_values_earns_them() -> None:
         total = 0.0
         for z in known:
             for goal in range(4):
-                belief, task, over = known, {"buses": everything[z]}, False
+                belief, task = known, {"buses": everything[z]}
                 state = tasks.reset(task, torch.tensor([goal / 4 + 0.1]))
                 for left in range(8, 0, -1):
                     cell = 5 * int(state[0]) + int(state[1])
@@ -157,7 +184,7 @@ def test_the_plan_of_a_known_task_is_the_shortest_way() -> None:
         task, k = {"buses": tasks.all_tasks()["buses"][z]}, beliefs.index(frozenset({z}))
         for goal in range(4):
             for cell in range(25):
-                state, over, total = torch.tensor([cell // 5, cell % 5, 0, goal]), False, 0.0
+                state, over, total = torch.tensor([cell // 5, cell % 5, 0, goal]), torch.tensor(False), 0.0
                 while not over:
                     action = plan[z, goal, 5 * state[0] + state[1]]
                     state, reward, over = tasks.step(task, state, action, torch.zeros(0))

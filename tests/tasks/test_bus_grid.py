@@ -147,3 +147,21 @@ def test_buses_that_are_no_permutation_are_refused(buses: list[int]) -> None:
     with pytest.raises(ValueError, match="permutation"):
         tasks.check_task({"buses": torch.tensor([[0, 1, 2, 3], buses])}, 2)
     tasks.check_task(tasks.default_task())
+
+
+def test_an_exploration_begins_at_the_entrance_and_ends_at_the_start() -> None:
+    tasks = BusGrid(2, 3, entrance=(1, 4))
+    state = begin(tasks, 0)
+    assert state[:2].tolist() == [1, 4]
+    assert tasks.observe(TASK, state)[25:41].sum() == 4  # the map is there
+    for action in (STAY, STAY):
+        state, reward, _ = tasks.step(TASK, state, torch.tensor(action), NOTHING)
+        assert reward == 0
+    assert state[:2].tolist() == [2, 2]
+    assert begin(BusGrid(0, 3, entrance=(1, 4)), 0)[:2].tolist() == [2, 2]  # no exploration, no entrance
+
+
+@pytest.mark.parametrize("bad", [(5, 0), (0, -1), (1,), "ab", 3, (0.5, 1), None])
+def test_an_entrance_that_is_no_cell_is_refused(bad: Any) -> None:
+    with pytest.raises(ValueError, match=r"entrance = .*such as entrance=\(2, 2\)"):
+        BusGrid(entrance=bad)

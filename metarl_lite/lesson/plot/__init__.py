@@ -4,7 +4,7 @@ General ones are here, `plot.curve(...)`; those of one subject in a module of th
 Only this room imports matplotlib, and never `pyplot`: the user's rcParams and open figures stay as they are.
 """
 
-from . import beliefs, memory, probe, trials
+from . import beliefs, buses, memory, probe, trials
 from .charts import (
     animate,
     bars,
@@ -27,6 +27,7 @@ __all__ = [
     "bars",
     "batch",
     "beliefs",
+    "buses",
     "curve",
     "figure",
     "heat",
