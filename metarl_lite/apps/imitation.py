@@ -111,14 +111,14 @@ class LinearExpert:
 class ImitationConfig:
     """The numbers of a training run."""
 
-    method: str = "one_step"  # or "none", "conditioned": who learns
+    method: str = "one_step"  # or "none", "first_order", "conditioned": who learns
     iterations: int = 800  # meta-updates
     num_tasks: int = 512  # N, experts of each meta-batch
     queries: int = 20  # pairs of each expert, after its demonstration, that are judged
     lr: float = 1e-2  # of Adam
     final_lr: float = 1e-4  # lr falls to this on a line
     max_grad_norm: float = 1.0  # clips the meta-gradient's length
-    step: float = 0.1  # "one_step": the step size where learning begins
+    step: float = 0.1  # "one_step", "first_order": the first alpha
     layers: int = 4  # "conditioned": of attention
     width: int = 16  # "conditioned": numbers of a token
 
@@ -137,6 +137,7 @@ class ImitationConfig:
 MAKERS: dict[str, Callable[[ImitationConfig, int, torch.Generator], Imitator]] = {
     "none": lambda config, size, gen: Unadapted(size, gen),
     "one_step": lambda config, size, gen: OneStep(size, gen, config.step),
+    "first_order": lambda config, size, gen: OneStep(size, gen, config.step, False),
     "conditioned": lambda config, size, gen: Reader(
         size, gen, config.layers, config.width
     ),

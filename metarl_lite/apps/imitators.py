@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from ..algorithms.inner import gradient
-from ..given import check_shape, described, ordinary
+from ..given import check_shape, described, ordinary, switches
 from ..policies.base import Policy, tile
 from ..rng import normal
 from ..types import Params
@@ -80,11 +80,20 @@ class OneStep(Imitator):
 
     $$ \hat k_i = \theta - \alpha \nabla_\theta L_i(\theta) $$
 
+    Args:
+        size: d.
+        gen: draws the first start.
+        step: the first alpha.
+        second_order: learn through the gradient of the step; False takes it for a constant, as FOMAML does.
+
     Source: Finn et al. (2017), equation 1; the learned step size is Li et al. (2017), one for all numbers.
     """
 
-    def __init__(self, size: int, gen: torch.Generator, step: float) -> None:
+    def __init__(
+        self, size: int, gen: torch.Generator, step: float, second_order: bool = True
+    ) -> None:
         super().__init__(size)
+        (self.second_order,) = switches(second_order=second_order)
         self._params["start"] = normal((size,), gen, self.dtype)
         self._params["step"] = torch.tensor(step, dtype=self.dtype)
 
@@ -94,7 +103,7 @@ class OneStep(Imitator):
         def losses(moving: Params) -> Tensor:
             return imitation_loss(moving["start"], x, y)  # [N]
 
-        (g,) = gradient(losses, start, create_graph=True)
+        (g,) = gradient(losses, start, create_graph=self.second_order)
         if g is None:  # it cannot be: the loss is computed from the start
             raise ValueError("the demonstration moves nothing.")
         return start["start"] - params["step"] * g

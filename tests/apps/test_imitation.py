@@ -30,7 +30,7 @@ from metarl_lite.types import Diverged, Params
 
 EXPERT = LinearExpert()
 SHORT = {"iterations": 3, "num_tasks": 4}
-METHODS = ("none", "one_step", "conditioned")
+METHODS = ("none", "one_step", "first_order", "conditioned")
 
 
 def exact_error(params: Params, expert: LinearExpert) -> float:
