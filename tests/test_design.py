@@ -30,10 +30,11 @@ FLOORS = [
     "checkpoint state training",
     "algorithms: configs footprint checks inner relatives outer maml actor_critic rl2",
     "evaluate: curves learners intervals beliefs two_step probe",
-    "apps: imitators imitation bus_grid",
+    "apps: imitators imitation demonstrations one_shot one_shot_training explorer bus_grid",
     "records: results actors published",
-    "experiments: base maml initialisations rl2 rl2_mdps columns contenders scoreboard versus",
-    "lesson: page show plot.style plot.charts plot.beliefs plot.memory plot.trials plot.probe plot "
+    "experiments: base maml initialisations rl2 rl2_mdps columns contenders scoreboard versus "
+    "bus_grid imitation one_shot",
+    "lesson: page show plot.style plot.charts plot.beliefs plot.memory plot.trials plot.probe plot.buses plot "
     "exercises.words exercises.compare exercises.base exercises.guard exercises.outcome "
     + " ".join(f"exercises.{path.stem}" for path in sorted((PACKAGE / "lesson/exercises").glob("ch*.py")))
     + " exercises check",

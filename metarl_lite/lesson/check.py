@@ -112,7 +112,19 @@ def _judge_value(exercise: Exercise, attempt: Any) -> Verdict:
                 return Verdict("mistake", message)
     if found[0] == "form":
         return _form_of_value(exercise, attempt)
-    return Verdict("value", f"not yet. {brief(attempt)} is not the answer; try a hint.")
+    return Verdict("value", f"not yet. {_what_is_off(exercise, attempt)}; try a hint.")
+
+
+def _what_is_off(exercise: Exercise, attempt: Any) -> str:
+    """Names the entries of a dictionary of numbers that are off by more than 1 %."""
+    right = exercise.reference
+    if isinstance(right, dict) and all(
+        type(entry) is float for entry in right.values()
+    ):
+        off = [repr(key) for key in right if difference(attempt[key], right[key], 1e-2)]
+        if off:
+            return f"Not right: {', '.join(off)}"
+    return f"{brief(attempt)} is not the answer"
 
 
 def _form_of_value(exercise: Exercise, attempt: Any) -> Verdict:

@@ -1,4 +1,4 @@
-"""Right answers as other people would write them: loops, vmap, numpy, other formulas; chapters 7 to 13."""
+"""Right answers as other people would write them: loops, vmap, numpy, other formulas; from chapter 7 on."""
 
 from __future__ import annotations
 
@@ -14,6 +14,8 @@ from torch import Tensor
 from torch.distributions import Independent, Normal, kl_divergence
 
 from metarl_lite.evaluate.probe import linear_probe
+from metarl_lite.tasks.bus_grid import BusGrid
+from metarl_lite.types import Task
 
 Loss = Callable[[Tensor], Tensor]
 
@@ -214,6 +216,84 @@ def loss_with_two_codes(code: Tensor, actor: Any, decoder: Any, advantages: Tens
     return torch.nn.functional.mse_loss(decoder(code), rewards) - acting
 
 
+def overtakes_by_walking(quick: Tensor, slow: Tensor) -> int:
+    lead, since = 0.0, 0
+    for k, (a, b) in enumerate(zip(quick.tolist(), slow.tolist(), strict=True), start=1):
+        lead += b - a
+        since = 0 if lead <= 0 else since or k
+    return since
+
+
+def lead_of_whole_lives(support: Tensor, query: Tensor, memory: Tensor) -> Any:
+    lived = support.shape[1] + query.shape[1]
+    return ((support.sum(1) + query.sum(1)) / lived - memory.mean(1)).numpy()
+
+
+def lead_by_statistics(ours: Tensor, theirs: Tensor) -> tuple[float, float]:
+    leads = [a.mean().item() - b.mean().item() for a, b in zip(ours, theirs, strict=True)]
+    return statistics.mean(leads), statistics.stdev(leads) / len(leads) ** 0.5
+
+
+def returns_one_by_one(tasks: BusGrid, plan: Tensor, task: Task, guess: Tensor, goal: Tensor) -> list[float]:
+    earned = []
+    for buses, y, g in zip(task["buses"], guess.tolist(), goal.tolist(), strict=True):
+        state, total, over = tasks.reset({"buses": buses}, torch.tensor([g / 4])), 0.0, False
+        for _ in range(tasks.horizon):
+            if not over:
+                action = plan[y, g, 5 * state[0] + state[1]]
+                state, reward, ended = tasks.step({"buses": buses}, state, action, torch.zeros(0))
+                total, over = total + reward.item(), bool(ended)
+        earned.append(total)
+    return earned
+
+
+def posterior_by_listing(buses: Tensor, rides: list[tuple[int, int]]) -> Any:
+    agree = [all(z[bus] == corner for bus, corner in rides) for z in buses.tolist()]
+    return np.array(agree) / sum(agree)
+
+
+def steps_by_autograd(start: Tensor, sizes: Tensor, x: Tensor, y: Tensor) -> Tensor:
+    k = torch.stack([start] * len(y)).requires_grad_()
+    for size in sizes.tolist():
+        (slope,) = torch.autograd.grad((torch.einsum("bnd,bd->bn", x, k) - y).square().mean(1).sum() / 2, k)
+        k = (k.detach() - size * slope).requires_grad_()
+    return k.detach()
+
+
+def crossing_by_halving(d: int, sigma: float) -> float:
+    """Where the two errors, of a number of pairs that need not be whole, are equal."""
+    low, high = d + 1.0 + 1e-9, 1e4
+    for _ in range(200):
+        n = (low + high) / 2
+        cloning, step = sigma**2 * d / (n - d - 1), d * (1 - n / (n + d + 1 + sigma**2))
+        low, high = (low, n) if cloning < step else (n, high)
+    return high
+
+
+def meta_loss_by_autograd(start: Tensor, step: Tensor, x: Tensor, y: Tensor, new_x: Tensor, new_y: Tensor) -> Tensor:
+    losses = []
+    for shown, done, new, then in zip(x, y, new_x, new_y, strict=True):
+        (slope,) = torch.autograd.grad((shown @ start - done).square().mean() / 2, start, create_graph=True)
+        losses.append((new @ (start - step * slope) - then).square().mean() / 2)
+    return torch.stack(losses).mean()
+
+
+def loss_by_task(predicted: Tensor, actions: Tensor, mask: Tensor) -> Tensor:
+    found = []
+    for guess, done, shown in zip(predicted, actions, mask.bool(), strict=True):
+        off = (guess - done)[shown] * 10  # [steps that are shown, 2]
+        found.append((off**2).sum() / (2 * len(off)))
+    return torch.stack(found)
+
+
+def meta_loss_by_func(theta: Tensor, alpha: Tensor, shown: Any, query: Any) -> Tensor:
+    def cloning(weights: Tensor, states: Tensor, actions: Tensor) -> Tensor:
+        return torch.nn.functional.mse_loss(states @ weights, actions)  # two coordinates: their mean is half their sum
+
+    slopes = torch.func.vmap(torch.func.grad(cloning), in_dims=(None, 0, 0))(theta, *shown)
+    return torch.func.vmap(cloning)(theta - alpha * slopes, *query).mean()
+
+
 MORE: dict[str, list[Any]] = {
     "7.1": [first_order_by_hand],
     "7.2": [sum_of_slopes, reptile_with_sgd],
@@ -239,4 +319,20 @@ MORE: dict[str, list[Any]] = {
     "13.2": [score_by_numpy],
     "13.3": [staying_by_counting],
     "13.4": [loss_with_two_codes],
+    "14.1": [234.0, np.int64(234)],
+    "14.2": [overtakes_by_walking],
+    "14.3": [lead_of_whole_lives],
+    "14.4": [lead_by_statistics],
+    "14.5": [0.4, np.float64(0.4), torch.tensor(0.4, dtype=torch.float64)],
+    "14.6": [returns_one_by_one],
+    "14.7": [posterior_by_listing],
+    "15.1": [steps_by_autograd],
+    "15.2": [crossing_by_halving],
+    "15.3": [
+        {"trained on 20 pairs": 2.80796, "summed": np.float64(84 / 41), "alpha fixed at 1": 4.2, "first order": 84 / 41}
+    ],
+    "15.4": [meta_loss_by_autograd],
+    "15.5": [loss_by_task],
+    "15.6": [meta_loss_by_func],
+    "15.7": [0.540302, np.cos(1), torch.tensor(math.cos(1))],
 }

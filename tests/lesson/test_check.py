@@ -301,6 +301,19 @@ def test_a_prediction_of_another_kind_does_not_draw_the_answer_out(name: str, an
     assert not re.search(r"\b22\b(?!\.5)|: 'neither'|be 'neither'", found.message.replace("[22]", ""))
 
 
+def test_of_several_predicted_numbers_the_wrong_ones_are_named() -> None:
+    four = real("15.3")
+    right = four.reference
+    two = judged(four, right | {"summed": 1.0, "first order": 3.0})
+    assert two.message == "not yet. Not right: 'first order', 'summed'; try a hint."
+    near = judged(four, right | {"summed": 2.055})  # within 1 %, and not the rounded one
+    assert near.status == "value"
+    assert near.message.endswith("is not the answer; try a hint.")
+    rounded = judged(four, {name: round(error, 2) for name, error in right.items()})
+    assert rounded.status == "mistake"
+    assert "rounded" in rounded.message
+
+
 def test_a_prediction_with_an_empty_entry_is_not_finished() -> None:
     half = {"plain": "neither", "dice": ..., "e_maml": None, "dice_sampled": "neither"}
     assert judged(real("8.3"), half).status == "unattempted"

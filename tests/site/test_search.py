@@ -36,7 +36,7 @@ FIRST = {
     "belief": "13",
     "task distribution": "02",
     "initialization": "06",  # as Americans spell it
-    "RL²": "11 12",
+    "RL²": "11 12 14_",
     "GRU": "00",
     "how to cite": "intro",
 }
