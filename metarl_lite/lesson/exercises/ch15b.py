@@ -163,7 +163,7 @@ EXERCISES = [
         form="a number",
         tolerance=1e-5,
         mistakes={
-            "Right, but rounded: give at least five digits, or let Python say it.": (0.54, 0.5403),
+            "Right, but rounded: give four digits at least, or let Python say it.": 0.54,
             "This is how far it goes astray, sideways. How much nearer does it come?": math.sin(1.0),
             "This is at the far side of a square of half-width 1. The first coordinate is at most a half.": math.cos(
                 2.0
